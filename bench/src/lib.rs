@@ -1,0 +1,1 @@
+//! Load tool with open-loop pacing.

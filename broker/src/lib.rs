@@ -1,0 +1,1 @@
+//! Message semantics: dispatch, handlers, groups, offsets, cluster.

@@ -1,0 +1,1 @@
+//! The seam: Env (disk, net, clock, spawn), aligned buffers, limits.

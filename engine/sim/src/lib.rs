@@ -1,0 +1,1 @@
+//! The seeded simulation of the seam: executor, virtual time, disk and network with faults.

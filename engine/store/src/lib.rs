@@ -1,0 +1,1 @@
+//! The shard: append, segments, index, read plans, recovery, retention.

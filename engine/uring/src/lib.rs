@@ -1,0 +1,1 @@
+//! UringEnv: glommio tasks and timers, an io-uring ring for sockets and log writes.

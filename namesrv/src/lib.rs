@@ -1,0 +1,1 @@
+//! Route table, liveness, name server handlers.

@@ -1,0 +1,1 @@
+//! The deterministic simulator: whole nodes under faults.

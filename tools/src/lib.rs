@@ -1,0 +1,1 @@
+//! Admin command line, offline store reader.
