@@ -1,0 +1,117 @@
+//! The disk half of the seam.
+//!
+//! Faults live below these traits (the simulator's disk keeps unsynced sectors apart), so every line
+//! of journal code above runs unmodified under simulation.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::AlignedBuf;
+
+/// How a file is opened. Data files are O_DIRECT: the page cache is never between us and the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Must exist; reads only.
+    Read,
+    /// Must exist; reads and writes.
+    Write,
+    /// Must not exist.
+    CreateNew,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    pub name: String,
+    pub len: u64,
+    pub is_dir: bool,
+}
+
+/// Bytes of the file system that holds a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What an unprivileged process may still use.
+    pub available: u64,
+}
+
+pub trait Disk: Clone + 'static {
+    type File: File<Region = Self::Region>;
+    /// The hot ring's memory.
+    type Region: Region<Extent = Self::Extent>;
+    /// A range of a [`Region`]; may cross cores as a descriptor.
+    type Extent: AsRef<[u8]> + Send + 'static;
+    type Mapped: Mapped;
+    /// Held while this process owns a data directory; released on drop or when the process dies.
+    type DirLock: 'static;
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File>;
+    /// Atomic replacement; durable after [`Disk::sync_dir`] of the parent.
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    async fn remove(&self, path: &Path) -> io::Result<()>;
+    async fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Sorted by name. A missing directory is `NotFound`.
+    async fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    async fn space(&self, dir: &Path) -> io::Result<Space>;
+    /// `WouldBlock` when another process holds it.
+    async fn lock_dir(&self, dir: &Path) -> io::Result<Self::DirLock>;
+
+    /// Maps a file of exactly `len` bytes shared and writable, every page touched. Creates it (zeroed)
+    /// where it is missing; `InvalidData` where it exists with another length. The second value says
+    /// whether it existed. What was written to the region survives the process, not a power loss.
+    async fn map_region(&self, path: &Path, len: usize) -> io::Result<(Self::Region, bool)>;
+    /// Maps a whole immutable file read-only (sealed indexes).
+    async fn map(&self, path: &Path) -> io::Result<Self::Mapped>;
+    /// Where the hot ring of a store at `data` goes by default: a directory on tmpfs, else `None`.
+    fn ring_dir(&self, data: &Path) -> Option<PathBuf>;
+}
+
+/// An open file. All positions, lengths and buffers are multiples of [`crate::BLOCK`], except
+/// `len()`. Operations may be under way at the same time; their order is not promised: await one
+/// before what must follow it.
+pub trait File: Clone + 'static {
+    type Region: Region;
+
+    /// Bytes at open, grown by writes past it.
+    fn len(&self) -> u64;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Exactly `len` bytes; a read past the end is `UnexpectedEof`.
+    async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf>;
+    /// Writes all of `buf`; gives it back for reuse. Durable after [`File::sync`].
+    async fn write_at(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf>;
+    /// Writes a range of the ring without copying it. The caller keeps the range unchanged until this
+    /// returns, except for bytes past the end of the last sealed batch in the last block.
+    async fn write_region(&self, pos: u64, region: &Self::Region, range: Range<usize>) -> io::Result<()>;
+    /// fdatasync: what was written before the call is durable afterwards. After an error nothing is
+    /// known about any write since the last success.
+    async fn sync(&self) -> io::Result<()>;
+    /// Gives the file `len` bytes whose blocks are allocated **and written**, so that a later write
+    /// and sync changes no file-system metadata. `StorageFull` if there is no room.
+    async fn preallocate(&self, len: u64) -> io::Result<()>;
+    async fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// Memory of the hot ring, written by the shard that owns it.
+///
+/// Contract of the owner: a range that an [`Region::Extent`] is out for is not written before the
+/// lease that goes with it has come back (`ringmq-store` enforces it by block leases).
+pub trait Region: Clone + 'static {
+    type Extent: AsRef<[u8]> + Send + 'static;
+
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    fn with<R>(&self, range: Range<usize>, read: impl FnOnce(&[u8]) -> R) -> R;
+    fn with_mut<R>(&self, range: Range<usize>, write: impl FnOnce(&mut [u8]) -> R) -> R;
+    /// A descriptor of `range` that stays valid as long as the process.
+    fn extent(&self, range: Range<usize>) -> Self::Extent;
+}
+
+/// A read-only mapping of an immutable file. Shared by cheap clones.
+pub trait Mapped: Clone + 'static {
+    fn bytes(&self) -> &[u8];
+}

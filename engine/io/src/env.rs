@@ -1,0 +1,64 @@
+//! `Env`: one core's view of the machine, and the deadline helper built on it.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+
+use crate::{Disk, Mesh, Net};
+
+/// What a task is for; maps to a task queue with its own CPU shares, so that background work cannot
+/// hurt the latency of foreground work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Connections, appends, acknowledgements, long-poll wake-ups.
+    Foreground,
+    /// Drain of the ring to segments and group commit: late work here delays acknowledgements.
+    Flush,
+    /// Cold reads for consumers that are behind.
+    ColdRead,
+    /// Index sealing, retention, scans, snapshots.
+    Background,
+}
+
+/// One core: its disk, network, clock, tasks, and lanes to the other cores. Cheap to clone.
+pub trait Env: Clone + 'static {
+    type Disk: Disk;
+    type Net: Net<Extent = <Self::Disk as Disk>::Extent>;
+    type Mesh: Mesh;
+
+    fn disk(&self) -> &Self::Disk;
+    fn net(&self) -> &Self::Net;
+    fn mesh(&self) -> &Self::Mesh;
+
+    /// Index of this core, `0..cores()`.
+    fn core(&self) -> usize;
+    /// How many cores run together.
+    fn cores(&self) -> usize;
+
+    /// Wall clock, milliseconds since the Unix epoch. May jump in both directions.
+    fn now_ms(&self) -> i64;
+    /// Monotonic clock, nanoseconds from an arbitrary start.
+    fn monotonic_ns(&self) -> u64;
+    /// A random number: from the system in production, from the seed under simulation.
+    fn random(&self) -> u64;
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + 'static;
+    /// Lets every other ready task of this core run once, and due I/O be submitted and reaped.
+    fn yield_now(&self) -> impl Future<Output = ()> + 'static;
+    /// Starts a task on this core. It runs until it returns or the core ends; to stop it early, give
+    /// it a [`crate::sync::Stop`].
+    fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static);
+}
+
+/// Runs `work` for at most `time`; `TimedOut` afterwards. The work is dropped then.
+pub async fn deadline<E: Env, T>(env: &E, time: Duration, work: impl Future<Output = T>) -> io::Result<T> {
+    let timer = env.sleep(time);
+    async { Ok(work.await) }
+        .or(async {
+            timer.await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no result within {time:?}")))
+        })
+        .await
+}
