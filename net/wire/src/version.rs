@@ -49,7 +49,9 @@ impl Language {
 
     /// The language with this name, in any case; unknown names read as `Other`.
     pub fn from_name(name: &str) -> Language {
-        ALL.iter().find(|(_, n)| n.eq_ignore_ascii_case(name)).map_or(Language::Other, |(language, _)| *language)
+        ALL.iter()
+            .find(|(_, n)| n.eq_ignore_ascii_case(name))
+            .map_or(Language::Other, |(language, _)| *language)
     }
 
     pub fn code(self) -> u8 {

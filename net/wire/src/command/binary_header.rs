@@ -2,8 +2,7 @@
 //!
 //! Layout: code i16, language u8, version i16, opaque i32, flag i32, remark (i32 length, bytes), ext block
 //! (i32 length, then i16 key length, key, i32 value length, value, repeated).
-//! Invariants: every length is checked against what is left. Bytes behind the ext block are ignored, a header that
-//! ends before the ext length has no ext fields. Text of length zero counts as absent (RocketMQ 5.5.0
+//! Invariants: every length is checked against what is left; bytes behind the ext block are ignored. Text of length zero counts as absent (RocketMQ 5.5.0
 //! RocketMQSerializable#readStr); an entry without a key or a value is skipped. Bad UTF-8 is replaced, as Java does.
 
 use std::borrow::Cow;

@@ -62,17 +62,6 @@ impl<'a> ExtFields<'a> {
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
-
-    /// The same fields, owning their text.
-    pub fn into_owned(self) -> ExtFields<'static> {
-        ExtFields {
-            fields: self
-                .fields
-                .into_iter()
-                .map(|(k, v)| (Cow::Owned(k.into_owned()), Cow::Owned(v.into_owned())))
-                .collect(),
-        }
-    }
 }
 
 impl<'a, K: Into<Cow<'a, str>>, V: Into<Cow<'a, str>>> FromIterator<(K, V)> for ExtFields<'a> {

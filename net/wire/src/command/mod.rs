@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 pub use ext_fields::ExtFields;
+pub(crate) use ext_fields::{parse_bool, parse_i32, parse_i64};
 
 use crate::frame::{FrameParts, Serialization};
 use crate::version::Language;

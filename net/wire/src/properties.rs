@@ -1,0 +1,229 @@
+//! Message properties as text: `name` 0x01 `value` 0x02, repeated.
+//!
+//! Owns: reading and editing the text without building a map, and the names that the broker itself uses.
+//! Invariants: an entry with an empty name or an empty value does not count, wherever it stands; of a repeated name the
+//! last entry counts; the last separator may be absent. Nothing here fails: text that is not entries has none.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memrchr};
+
+/// Between a name and its value.
+pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
+/// Behind each value.
+pub const PROPERTY_SEPARATOR: char = '\u{2}';
+/// Longest properties text: its length is a signed 16-bit number on the wire and in a record.
+pub const MAX_LENGTH: usize = i16::MAX as usize;
+
+/// Iterates over the entries in the order of the text.
+pub fn iter(text: &str) -> Entries<'_> {
+    Entries { rest: text }
+}
+
+/// See `iter`.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let bytes = self.rest.as_bytes();
+            let end = memchr(2, bytes).unwrap_or(bytes.len());
+            let entry = &self.rest[..end];
+            self.rest = self.rest.get(end + 1..).unwrap_or("");
+            if let Some(pair) = split_entry(entry) {
+                return Some(pair);
+            }
+        }
+        None
+    }
+}
+
+fn split_entry(entry: &str) -> Option<(&str, &str)> {
+    let at = memchr(1, entry.as_bytes())?;
+    let (name, value) = (&entry[..at], &entry[at + 1..]);
+    (!name.is_empty() && !value.is_empty()).then_some((name, value))
+}
+
+/// The value of `name`, read from the end of the text: later entries win, and those that the broker adds are there.
+pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = text.strip_suffix(PROPERTY_SEPARATOR).unwrap_or(text);
+    loop {
+        let start = memrchr(2, rest.as_bytes()).map_or(0, |at| at + 1);
+        if let Some((found, value)) = split_entry(&rest[start..])
+            && found == name
+        {
+            return Some(value);
+        }
+        if start == 0 {
+            return None;
+        }
+        rest = &rest[..start - 1];
+    }
+}
+
+/// Appends an entry to properties text. Writes the separator that may be absent before it.
+pub fn append(text: &mut Vec<u8>, name: &str, value: &str) {
+    debug_assert!(is_clean(name) && is_clean(value), "a separator inside a property");
+    if text.last().is_some_and(|last| *last != 2) {
+        text.push(2);
+    }
+    text.extend_from_slice(name.as_bytes());
+    text.push(1);
+    text.extend_from_slice(value.as_bytes());
+    text.push(2);
+}
+
+/// Whether text may be used as a name or a value.
+pub fn is_clean(text: &str) -> bool {
+    memchr::memchr2(1, 2, text.as_bytes()).is_none()
+}
+
+/// The text without any entry of this name; borrowed if there is none.
+pub fn remove<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
+    if !iter(text).any(|(found, _)| found == name) {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = Vec::with_capacity(text.len());
+    for (found, value) in iter(text).filter(|(found, _)| *found != name) {
+        append(&mut kept, found, value);
+    }
+    Cow::Owned(String::from_utf8(kept).unwrap_or_default())
+}
+
+macro_rules! names {
+    ($($(#[$meta:meta])* $name:ident = $value:literal;)*) => {
+        /// Names of the properties that brokers and clients give a meaning to.
+        pub mod name {
+            $($(#[$meta])* pub const $name: &str = $value;)*
+
+            /// All of them: a user may not set one as a property of his own.
+            pub const ALL: &[&str] = &[$($value,)*];
+        }
+    };
+}
+
+names! {
+    KEYS = "KEYS";
+    TAGS = "TAGS";
+    WAIT = "WAIT";
+    DELAY = "DELAY";
+    RETRY_TOPIC = "RETRY_TOPIC";
+    REAL_TOPIC = "REAL_TOPIC";
+    REAL_QUEUE_ID = "REAL_QID";
+    TRANSACTION_PREPARED = "TRAN_MSG";
+    PRODUCER_GROUP = "PGROUP";
+    MIN_OFFSET = "MIN_OFFSET";
+    MAX_OFFSET = "MAX_OFFSET";
+    BUYER_ID = "BUYER_ID";
+    ORIGIN_MESSAGE_ID = "ORIGIN_MESSAGE_ID";
+    TRANSFER_FLAG = "TRANSFER_FLAG";
+    CORRECTION_FLAG = "CORRECTION_FLAG";
+    MQ2_FLAG = "MQ2_FLAG";
+    RECONSUME_TIME = "RECONSUME_TIME";
+    MAX_RECONSUME_TIMES = "MAX_RECONSUME_TIMES";
+    MSG_REGION = "MSG_REGION";
+    TRACE_ON = "TRACE_ON";
+    UNIQUE_KEY = "UNIQ_KEY";
+    CLUSTER = "CLUSTER";
+    CONSUME_START_TIME = "CONSUME_START_TIME";
+    INNER_NUM = "INNER_NUM";
+    INNER_BASE = "INNER_BASE";
+    EXTEND_UNIQ_INFO = "EXTEND_UNIQ_INFO";
+    TRAN_PREPARED_QUEUE_OFFSET = "TRAN_PREPARED_QUEUE_OFFSET";
+    TRANSACTION_ID = "__transactionId__";
+    TRANSACTION_CHECK_TIMES = "TRANSACTION_CHECK_TIMES";
+    CHECK_IMMUNITY_TIME_IN_SECONDS = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+    INSTANCE_ID = "INSTANCE_ID";
+    CORRELATION_ID = "CORRELATION_ID";
+    REPLY_TO_CLIENT = "REPLY_TO_CLIENT";
+    TTL = "TTL";
+    ARRIVE_TIME = "ARRIVE_TIME";
+    PUSH_REPLY_TIME = "PUSH_REPLY_TIME";
+    MSG_TYPE = "MSG_TYPE";
+    POP_CK = "POP_CK";
+    POP_CK_OFFSET = "POP_CK_OFFSET";
+    FIRST_POP_TIME = "1ST_POP_TIME";
+    SHARDING_KEY = "__SHARDINGKEY";
+    TIMER_DELIVER_MS = "TIMER_DELIVER_MS";
+    TIMER_DELAY_SEC = "TIMER_DELAY_SEC";
+    TIMER_DELAY_MS = "TIMER_DELAY_MS";
+    TIMER_OUT_MS = "TIMER_OUT_MS";
+    TIMER_ENQUEUE_MS = "TIMER_ENQUEUE_MS";
+    TIMER_DEQUEUE_MS = "TIMER_DEQUEUE_MS";
+    TIMER_ROLL_TIMES = "TIMER_ROLL_TIMES";
+    TIMER_DEL_UNIQUE_KEY = "TIMER_DEL_UNIQKEY";
+    TIMER_DELAY_LEVEL = "TIMER_DELAY_LEVEL";
+    INNER_MULTI_DISPATCH = "INNER_MULTI_DISPATCH";
+    INNER_MULTI_QUEUE_OFFSET = "INNER_MULTI_QUEUE_OFFSET";
+    DLQ_ORIGIN_TOPIC = "DLQ_ORIGIN_TOPIC";
+    DLQ_ORIGIN_MESSAGE_ID = "DLQ_ORIGIN_MESSAGE_ID";
+    BORN_HOST = "__BORNHOST";
+    BORN_TIMESTAMP = "BORN_TIMESTAMP";
+    CRC32 = "__CRC32#";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_entries() {
+        let text =
+            "KEYS\u{1}k1 k2\u{2}TAGS\u{1}TagA\u{2}empty\u{1}\u{2}\u{1}x\u{2}\u{2}junk\u{2}w\u{1}a\u{1}b";
+        let all: Vec<_> = iter(text).collect();
+        assert_eq!(all, [("KEYS", "k1 k2"), ("TAGS", "TagA"), ("w", "a\u{1}b")]);
+        assert_eq!(get(text, "TAGS"), Some("TagA"));
+        assert_eq!(get(text, "KEYS"), Some("k1 k2"));
+        assert_eq!(get(text, "w"), Some("a\u{1}b"));
+        assert_eq!(get(text, "KEY"), None);
+        assert_eq!(get(text, "empty"), None);
+        assert_eq!(get("", "a"), None);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_name_counts() {
+        assert_eq!(get("a\u{1}1\u{2}b\u{1}2\u{2}a\u{1}3\u{2}", "a"), Some("3"));
+        // An empty entry does not hide an earlier one.
+        assert_eq!(get("a\u{1}1\u{2}a\u{1}\u{2}", "a"), Some("1"));
+    }
+
+    #[test]
+    fn edits() {
+        let mut text = b"a\x011".to_vec();
+        append(&mut text, "b", "2");
+        assert_eq!(text, b"a\x011\x02b\x012\x02");
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(remove(&text, "a"), "b\u{1}2\u{2}");
+        assert!(matches!(remove(&text, "c"), Cow::Borrowed(_)));
+        assert_eq!(remove(&remove(&text, "a"), "b"), "");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[a-c\u{1}\u{2}é]{0,40}", name in "[a-c]{0,2}") {
+            let last = iter(&text).filter(|(n, _)| *n == name).last().map(|(_, v)| v);
+            prop_assert_eq!(get(&text, &name), last);
+            let removed = remove(&text, &name);
+            prop_assert_eq!(get(&removed, &name), None);
+            let others: Vec<_> = iter(&text).filter(|(n, _)| *n != name).collect();
+            prop_assert_eq!(iter(&removed).collect::<Vec<_>>(), others);
+        }
+
+        #[test]
+        fn round_trips(pairs in proptest::collection::vec(("[a-zé]{1,8}", "[a-z ü]{1,8}"), 0..8)) {
+            let mut text = Vec::new();
+            for (name, value) in &pairs {
+                append(&mut text, name, value);
+            }
+            let text = String::from_utf8(text).unwrap();
+            let read: Vec<_> = iter(&text).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(read, pairs);
+        }
+    }
+}
