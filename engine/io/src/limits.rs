@@ -25,5 +25,40 @@ pub const CONN_IDLE_SECS_MAX: u64 = 120;
 /// off its sockets; a lane that is fuller than this is not behind, it is stuck.
 pub const LANE_MESSAGES_MAX: usize = 4096;
 
+/// Queues a topic may have, read or write. RocketMQ sets no bound; its largest system topic has 1024, and an
+/// offset table, a route and a rebalance over more than this help nobody.
+pub const QUEUES_PER_TOPIC_MAX: u32 = 65_536;
+
+/// Topics a broker keeps: about 300 bytes each on the control core and on every other core.
+pub const TOPICS_MAX: usize = 1_000_000;
+
+/// Consumer groups a broker keeps. Each has a retry topic, so more than half of the topics would be theirs.
+pub const GROUPS_MAX: usize = TOPICS_MAX / 2;
+
+/// Stored consumer offsets, one for each group and queue: about 40 bytes each, 160 MB when full.
+pub const CONSUMER_OFFSETS_MAX: usize = 4_000_000;
+
+/// Memberships of clients in groups (a client counts once in each): about 200 bytes each.
+pub const CLIENT_MEMBERSHIPS_MAX: usize = 500_000;
+
+/// Consumer and producer groups that one heartbeat may name. A Java process with more of them in one client
+/// instance was never seen; a beat is worked through in one go, so this bounds the pause.
+pub const GROUPS_PER_HEARTBEAT_MAX: usize = 4096;
+
+/// Topics that one group may subscribe to, the same pause in mind.
+pub const SUBSCRIPTIONS_PER_GROUP_MAX: usize = 4096;
+
+/// Queues that one lock or unlock request may name.
+pub const QUEUES_PER_LOCK_MAX: usize = QUEUES_PER_TOPIC_MAX as usize;
+
+/// Attributes one topic or group may have: RocketMQ knows five and eight of them.
+pub const ATTRIBUTES_MAX: usize = 64;
+
+/// Bytes of metadata log after which a snapshot is taken: replay of so much takes well under a second.
+pub const META_LOG_BYTES_BEFORE_SNAPSHOT: u64 = 64 * 1024 * 1024;
+
+/// Metadata entries written into a snapshot before the control core looks at its requests again.
+pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 1024;
+
 const _: () = assert!(RECV_BUFS.is_power_of_two() && RECV_BUFS <= 32768);
 const _: () = assert!(LANE_MESSAGES_MAX.is_power_of_two());
