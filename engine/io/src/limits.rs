@@ -15,6 +15,26 @@ pub const RECV_BUFS: usize = 512;
 /// pull answer (maximum frame) may always be queued, the rest waits in the peer's socket.
 pub const CONN_OUT_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
+/// Of those, bytes on our own memory (encoded frames, cold reads; not the ring's or a mapped file's): above it the
+/// connection is cut. The reader pauses long before, so only answers to requests that were held and requests to the
+/// client can get there: a few hundred cold pull answers that the peer does not take.
+pub const CONN_OUT_MEMORY_BYTES_MAX: usize = 4 * CONN_OUT_BYTES_MAX;
+
+/// One vectored send of a connection: large enough to cost little a byte, small enough that a slow peer's progress
+/// is seen within `SEND_STALL_SECS_MAX` and that leases on the ring come back while a long answer is being sent.
+pub const SEND_ROUND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Frames that one connection hands over before the other tasks of its core get a turn: two full windows of a client
+/// that keeps 64 requests in flight.
+pub const FRAMES_PER_TURN: usize = 128;
+
+/// Requests of ours that wait for an answer on one connection. A broker asks a client few things at a time; this
+/// bounds what a client that answers nothing can hold until the calls' own time-outs.
+pub const CALLS_PER_CONN_MAX: usize = 1024;
+
+/// Connections a core accepts; more are closed at once. At about 2 KiB of idle memory each, 128 MiB.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 65_536;
+
 /// A peer that takes no byte of a pending send for so long is cut: it holds leases on the ring.
 pub const SEND_STALL_SECS_MAX: u64 = 30;
 
@@ -62,3 +82,35 @@ pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 1024;
 
 const _: () = assert!(RECV_BUFS.is_power_of_two() && RECV_BUFS <= 32768);
 const _: () = assert!(LANE_MESSAGES_MAX.is_power_of_two());
+
+/// Entries a core hands to its ring in one submission; more in one turn make a second system call,
+/// they are not lost. A turn of a busy core starts some hundreds.
+pub const RING_SQ_ENTRIES: u32 = 2048;
+
+/// Completions the ring holds between two turns: a burst on every connection of a busy core. Beyond
+/// it the kernel keeps them aside, which costs time but loses none.
+pub const RING_CQ_ENTRIES: u32 = 16384;
+
+/// Receive buffers that may wait on one connection whose task does not take them (1 MiB); then its
+/// socket is not read until it does. Less when the pool runs low.
+pub const CONN_RECV_BUFS_MAX: usize = 64;
+
+/// Accepted connections that wait for the accepting task; then the kernel's backlog holds the rest.
+pub const ACCEPTED_WAITING_MAX: usize = 256;
+
+/// Connections in the kernel that are not accepted yet: a restart lets thousands of clients come back
+/// within one second (somaxconn caps it, 4096 by default).
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// File-system calls that wait for a core's blocking thread; more wait in their tasks.
+pub const BLOCKING_JOBS_MAX: usize = 256;
+
+/// Pieces of one vectored send; the kernel's IOV_MAX.
+pub const SEND_PIECES_MAX: usize = 1024;
+
+/// One write of zeros when a file is preallocated: large enough for the device's full rate, small
+/// enough to let other I/O of the core through.
+pub const PREALLOCATE_STEP_BYTES: usize = 1024 * 1024;
+
+const _: () = assert!(RING_SQ_ENTRIES.is_power_of_two() && RING_CQ_ENTRIES >= 2 * RING_SQ_ENTRIES);
+const _: () = assert!(2 * CONN_RECV_BUFS_MAX <= RECV_BUFS);
