@@ -1,0 +1,69 @@
+//! A read as owned data: which extents, in which order, under which lease.
+//!
+//! Owns: the outcome of [`crate::Shard::read`]. Invariants: a plan borrows nothing; while it lives, its ring
+//! blocks are not overwritten and its segments are not recycled; extents are in queue order and cut on record
+//! edges.
+
+use std::rc::Rc;
+
+use ringmq_io::{Env, Lease};
+
+use crate::ExtentOf;
+
+/// Offsets that a queue has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// First offset that can be read.
+    pub min: u64,
+    /// Offset that the next message gets.
+    pub max: u64,
+}
+
+/// What one read may take. At least one message is returned where one matches, whatever its size.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    pub max_messages: u32,
+    /// Bytes from the ring.
+    pub max_bytes_hot: usize,
+    /// Bytes once a message comes from a segment.
+    pub max_bytes_cold: usize,
+    pub max_messages_cold: u32,
+    /// Index entries looked at.
+    pub scan_entries: u32,
+}
+
+/// Result of [`crate::Shard::read`]; the bounds are in [`crate::Shard::bounds`].
+pub enum ReadOutcome<E: Env> {
+    Found(ReadPlan<E>),
+    /// Entries were there and the filter took none (or what was there is lost to damage): go on at `next_offset`.
+    NoneMatched { next_offset: u64 },
+    /// The queue has never had a message (max = 0).
+    Empty,
+    /// Asked for exactly the next offset: wait for an append.
+    AtEnd,
+    AfterEnd,
+    BeforeStart,
+}
+
+/// Messages to send, without a borrow of the shard.
+pub struct ReadPlan<E: Env> {
+    /// Where the next read goes on: after the last entry looked at.
+    pub next_offset: u64,
+    pub messages: u32,
+    pub bytes: usize,
+    pub(crate) pieces: Vec<Piece<E>>,
+}
+
+pub(crate) enum Piece<E: Env> {
+    Ring(ExtentOf<E>, Lease),
+    /// Keeps the plan's type honest until cold reads are planned.
+    #[allow(dead_code)]
+    Segment(Rc<()>),
+}
+
+impl<E: Env> ReadPlan<E> {
+    /// Whether every message is in ring memory: then [`crate::Shard::fetch`] returns without waiting.
+    pub fn is_hot(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Ring(..)))
+    }
+}
