@@ -1,0 +1,151 @@
+//! What is loaded: the topics, the brokers that hold them, their queues.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use ringmq_wire::code::{request_code, response_code};
+use serde_json::Value;
+
+use crate::args::Common;
+use crate::rpc::{Rpc, refused, resolve};
+
+/// The topic whose route names every broker that allows auto-creation.
+const TEMPLATE_TOPIC: &str = "TBW102";
+const PERM_READ: i64 = 4;
+const PERM_WRITE: i64 = 2;
+
+pub struct Queue {
+    pub topic: usize,
+    pub broker: usize,
+    pub id: i32,
+    pub readable: bool,
+    pub writable: bool,
+}
+
+pub struct Target {
+    pub topics: Vec<String>,
+    pub broker_names: Vec<String>,
+    pub addrs: Vec<SocketAddr>,
+    pub queues: Vec<Queue>,
+}
+
+impl Target {
+    /// Creates the topics where asked to and reads their routes.
+    pub fn prepare(args: &Common) -> Result<Self> {
+        let topics: Vec<String> = match args.topics {
+            1 => vec![args.topic.clone()],
+            n => (0..n).map(|i| format!("{}-{i}", args.topic)).collect(),
+        };
+        let mut names = Rpc::connect(&args.namesrv)?;
+        if !args.no_create {
+            create(&mut names, &topics, args.queues)?;
+        }
+        let mut target = Self { topics, broker_names: Vec::new(), addrs: Vec::new(), queues: Vec::new() };
+        for i in 0..target.topics.len() {
+            target.read_route(&mut names, i, if args.no_create { 0 } else { args.queues })?;
+        }
+        if !target.queues.iter().any(|q| q.writable || q.readable) {
+            bail!("topic {} has no usable queue", args.topic);
+        }
+        Ok(target)
+    }
+
+    fn read_route(&mut self, names: &mut Rpc, topic: usize, queues: u32) -> Result<()> {
+        let name = self.topics[topic].clone();
+        let until = Instant::now() + Duration::from_secs(20);
+        let route = loop {
+            match route(names, &name)? {
+                Some(route) if queue_count(&route) >= queues as i64 => break route,
+                _ if Instant::now() > until => {
+                    bail!("the name server gives no route with {queues} queues for topic {name}")
+                }
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        for broker in array(&route, "brokerDatas") {
+            let broker_name = text(broker, "brokerName")?;
+            let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
+            let index = match self.broker_names.iter().position(|n| n == broker_name) {
+                Some(index) => index,
+                None => {
+                    self.broker_names.push(broker_name.to_owned());
+                    self.addrs.push(resolve(addr)?);
+                    self.addrs.len() - 1
+                }
+            };
+            for data in array(&route, "queueDatas").filter(|d| d["brokerName"] == broker["brokerName"]) {
+                let number = |key: &str| data[key].as_i64().unwrap_or(0);
+                let (read, write) = (number("readQueueNums"), number("writeQueueNums"));
+                for id in 0..read.max(write) {
+                    self.queues.push(Queue {
+                        topic,
+                        broker: index,
+                        id: id as i32,
+                        readable: id < read && number("perm") & PERM_READ != 0,
+                        writable: id < write && number("perm") & PERM_WRITE != 0,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create(names: &mut Rpc, topics: &[String], queues: u32) -> Result<()> {
+    let route = route(names, TEMPLATE_TOPIC)?.ok_or_else(|| {
+        anyhow!(
+            "no broker has registered topic {TEMPLATE_TOPIC}: create the topics yourself and add --no-create"
+        )
+    })?;
+    for broker in array(&route, "brokerDatas") {
+        let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
+        let mut rpc = Rpc::connect(addr)?;
+        for topic in topics {
+            rpc.call(
+                request_code::UPDATE_AND_CREATE_TOPIC,
+                |w| {
+                    w.ext("topic", topic)
+                        .ext("defaultTopic", TEMPLATE_TOPIC)
+                        .ext_int("readQueueNums", queues)
+                        .ext_int("writeQueueNums", queues)
+                        .ext_int("perm", PERM_READ | PERM_WRITE)
+                        .ext("topicFilterType", "SINGLE_TAG")
+                        .ext_int("topicSysFlag", 0)
+                        .ext_bool("order", false);
+                },
+                |answer| match answer.code {
+                    response_code::SUCCESS => Ok(()),
+                    _ => Err(refused(&format!("create topic {topic} at {addr}"), answer)),
+                },
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn route(names: &mut Rpc, topic: &str) -> Result<Option<Value>> {
+    names.call(
+        request_code::GET_ROUTEINFO_BY_TOPIC,
+        |w| {
+            w.ext("topic", topic).ext_bool("acceptStandardJsonOnly", true);
+        },
+        |answer| match answer.code {
+            response_code::SUCCESS => Ok(Some(serde_json::from_slice(answer.body)?)),
+            response_code::TOPIC_NOT_EXIST => Ok(None),
+            _ => Err(refused("route", answer)),
+        },
+    )
+}
+
+fn queue_count(route: &Value) -> i64 {
+    array(route, "queueDatas").map(|d| d["writeQueueNums"].as_i64().unwrap_or(0)).max().unwrap_or(0)
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().map(Vec::as_slice).unwrap_or_default().iter()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
+    value[key].as_str().ok_or_else(|| anyhow!("route without {key}"))
+}
