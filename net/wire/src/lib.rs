@@ -12,9 +12,11 @@ pub mod command;
 pub mod encode;
 pub mod frame;
 pub mod headers;
+pub mod json_dialect;
 pub mod message;
 pub mod message_id;
 pub mod properties;
+pub mod subscription;
 pub mod tags;
 pub mod version;
 

@@ -210,7 +210,7 @@ mod tests {
         let now = 1_709_208_000_000;
         let (first, second) = (ids.next(now), ids.next(now));
         assert!(is_id(first.as_str()));
-        let millis = format!("{:08X}", 28 * 86_400_000 + 43_200_000);
+        let millis = format!("{:08X}", 28 * 86_400_000u32 + 43_200_000);
         assert_eq!(first.as_str(), format!("0A000001{:04X}{:08X}{millis}0000", 0x1234, 7));
         assert_eq!(second.as_str(), format!("0A000001{:04X}{:08X}{millis}0001", 0x1234, 7));
         // Twelve hours later it is March.

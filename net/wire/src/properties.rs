@@ -68,7 +68,7 @@ pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Appends an entry to properties text. Writes the separator that may be absent before it.
 pub fn append(text: &mut Vec<u8>, name: &str, value: &str) {
-    debug_assert!(is_clean(name) && is_clean(value), "a separator inside a property");
+    debug_assert!(is_name(name) && is_value(value), "a property that would be read as another");
     if text.last().is_some_and(|last| *last != 2) {
         text.push(2);
     }
@@ -78,9 +78,14 @@ pub fn append(text: &mut Vec<u8>, name: &str, value: &str) {
     text.push(2);
 }
 
-/// Whether text may be used as a name or a value.
-pub fn is_clean(text: &str) -> bool {
-    memchr::memchr2(1, 2, text.as_bytes()).is_none()
+/// Whether text can be a property's name.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && memchr::memchr2(1, 2, text.as_bytes()).is_none()
+}
+
+/// Whether text can be a property's value: only the first 0x01 of an entry separates.
+pub fn is_value(text: &str) -> bool {
+    memchr(2, text.as_bytes()).is_none()
 }
 
 /// The text without any entry of this name; borrowed if there is none.
