@@ -71,6 +71,9 @@ pub const SUBSCRIPTIONS_PER_GROUP_MAX: usize = 4096;
 /// Queues that one lock or unlock request may name.
 pub const QUEUES_PER_LOCK_MAX: usize = QUEUES_PER_TOPIC_MAX as usize;
 
+/// Leases of queues for ordered consumption, all groups together: about 200 bytes each.
+pub const QUEUE_LOCKS_MAX: usize = 1_000_000;
+
 /// Attributes one topic or group may have: RocketMQ knows five and eight of them.
 pub const ATTRIBUTES_MAX: usize = 64;
 
@@ -114,3 +117,13 @@ pub const PREALLOCATE_STEP_BYTES: usize = 1024 * 1024;
 
 const _: () = assert!(RING_SQ_ENTRIES.is_power_of_two() && RING_CQ_ENTRIES >= 2 * RING_SQ_ENTRIES);
 const _: () = assert!(2 * CONN_RECV_BUFS_MAX <= RECV_BUFS);
+
+/// Broker processes that one name server knows, ten times the largest clusters that are reported.
+pub const NAMESRV_BROKERS_MAX: usize = 10_000;
+
+/// Topics that one name server knows, all brokers together: about 300 bytes each besides their routes as text.
+pub const NAMESRV_TOPICS_MAX: usize = 1_000_000;
+
+/// Names and values of the name server's KV configuration: it is written as a whole on every change, and a namespace
+/// must fit into one frame.
+pub const NAMESRV_KV_BYTES_MAX: usize = 4 * 1024 * 1024;

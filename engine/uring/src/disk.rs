@@ -1,0 +1,251 @@
+//! `Disk`: names, directories, mappings and locks, on the blocking thread; data files go to the ring.
+//!
+//! Invariants: data files are O_DIRECT. A file system that refuses O_DIRECT gets buffered files, with
+//! one warning: correctness is the same (sync is fdatasync), latency is not.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Once;
+
+use memmap2::Mmap;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::{AccessFlags, access};
+use ringmq_io::{DirEntry, Disk, Mapped, OpenMode, Space};
+
+use crate::blocking::Blocking;
+use crate::driver::Driver;
+use crate::file_ops::UringFile;
+use crate::region::{Mapping, UringExtent, UringRegion};
+
+#[derive(Clone)]
+pub struct UringDisk {
+    pub(crate) driver: Rc<Driver>,
+    pub(crate) blocking: Rc<Blocking>,
+}
+
+/// A read-only mapping of a whole file. An empty file maps to nothing.
+#[derive(Clone)]
+pub struct UringMapped(Rc<Option<Mmap>>);
+
+impl Mapped for UringMapped {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// Holds a data directory; the kernel lets go of it when the process dies.
+pub struct DirLock {
+    _held: Flock<fs::File>,
+}
+
+/// Adds the path to an error of the standard library, which has none.
+fn at<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|e| io::Error::new(e.kind(), PathError { path: path.into(), error: e }))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+struct PathError {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+fn open_direct(path: &Path, mode: OpenMode) -> io::Result<(OwnedFd, u64)> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    match mode {
+        OpenMode::Read => {}
+        OpenMode::Write => {
+            options.write(true);
+        }
+        OpenMode::CreateNew => {
+            options.write(true).create_new(true);
+        }
+    }
+    options.custom_flags(libc::O_DIRECT | libc::O_CLOEXEC);
+    let file = match options.open(path) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "the file system of {} refuses O_DIRECT; its files go through the page cache, so that \
+                     write-back may stall them",
+                    path.display()
+                );
+            });
+            // It was not there before (else the error were another), but some file systems refuse only
+            // after they created it.
+            options.custom_flags(libc::O_CLOEXEC).create_new(false).create(mode == OpenMode::CreateNew);
+            options.open(path)?
+        }
+        other => other?,
+    };
+    let len = file.metadata()?.len();
+    Ok((file.into(), len))
+}
+
+fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("a name that is not UTF-8: {name:?}"))
+        })?;
+        // Gone between the listing and the look: not there.
+        match entry.metadata() {
+            Ok(meta) => entries.push(DirEntry { name, len: meta.len(), is_dir: meta.is_dir() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn space(dir: &Path) -> io::Result<Space> {
+    let stat = nix::sys::statvfs::statvfs(dir)?;
+    let unit = stat.fragment_size();
+    Ok(Space { total: stat.blocks() * unit, available: stat.blocks_available() * unit })
+}
+
+fn lock(dir: &Path) -> io::Result<DirLock> {
+    let file = fs::File::open(dir)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(DirLock { _held: held }),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+            Err(io::Error::new(io::ErrorKind::WouldBlock, "in use by another process"))
+        }
+        Err((_, e)) => Err(e.into()),
+    }
+}
+
+fn map(path: &Path) -> io::Result<Option<Mmap>> {
+    let file = fs::File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(None);
+    }
+    // SAFETY: sealed indexes are immutable: they are written under another name, renamed, and only
+    // unlinked afterwards; the data directory is locked against other processes.
+    unsafe { Mmap::map(&file) }.map(Some)
+}
+
+impl UringDisk {
+    async fn at_path<R: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(&Path) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let path = path.to_path_buf();
+        self.blocking.call(move || at(&path, work(&path))).await
+    }
+}
+
+impl Disk for UringDisk {
+    type File = UringFile;
+    type Region = UringRegion;
+    type Extent = UringExtent;
+    type Mapped = UringMapped;
+    type DirLock = DirLock;
+
+    async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<UringFile> {
+        let (fd, len) = self.at_path(path, move |path| open_direct(path, mode)).await?;
+        Ok(UringFile::new(&self.driver, &self.blocking, fd, len, path))
+    }
+
+    async fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let to = to.to_path_buf();
+        self.at_path(from, move |from| fs::rename(from, to)).await
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.at_path(path, |path| fs::remove_file(path)).await
+    }
+
+    async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.at_path(path, |path| fs::create_dir_all(path)).await
+    }
+
+    async fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.at_path(dir, list).await
+    }
+
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.at_path(dir, |dir| fs::File::open(dir)?.sync_all()).await
+    }
+
+    async fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.at_path(dir, space).await
+    }
+
+    async fn lock_dir(&self, dir: &Path) -> io::Result<DirLock> {
+        self.at_path(dir, lock).await
+    }
+
+    async fn map_region(&self, path: &Path, len: usize) -> io::Result<(UringRegion, bool)> {
+        if len == 0 || !len.is_multiple_of(ringmq_io::BLOCK) {
+            let text = format!("a region of {len} bytes: not a multiple of {}", ringmq_io::BLOCK);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let (mapping, existed) = self.at_path(path, move |path| Mapping::open(path, len)).await?;
+        Ok((UringRegion::register(&self.driver, mapping), existed))
+    }
+
+    async fn map(&self, path: &Path) -> io::Result<UringMapped> {
+        Ok(UringMapped(Rc::new(self.at_path(path, map).await?)))
+    }
+
+    fn ring_dir(&self, data: &Path) -> Option<PathBuf> {
+        let shm = Path::new("/dev/shm");
+        let tmpfs = statfs(shm).is_ok_and(|stat| stat.filesystem_type() == TMPFS_MAGIC);
+        if !tmpfs || access(shm, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+            return None;
+        }
+        let data = fs::canonicalize(data).or_else(|_| std::path::absolute(data)).ok()?;
+        let name = format!("ringmq-{}-{:016x}", nix::unistd::Uid::effective(), fnv1a(&data));
+        Some(shm.join(name))
+    }
+}
+
+/// FNV-1a, 64 bits: the same path gives the same name in every version and on every machine.
+fn fnv1a(path: &Path) -> u64 {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_name_of_a_path_never_changes() {
+        assert_eq!(fnv1a(Path::new("")), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(Path::new("a")), 0xaf63_dc4c_8601_ec8c);
+    }
+
+    #[test]
+    fn an_error_names_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        let error = at(&missing, list(&missing)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("missing"), "{error}");
+    }
+
+    #[test]
+    fn a_second_lock_of_one_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        let Err(second) = lock(dir.path()) else { panic!("locked twice") };
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        lock(dir.path()).unwrap();
+    }
+}

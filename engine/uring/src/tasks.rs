@@ -1,0 +1,81 @@
+//! Tasks of one core by class, each class a glommio task queue with its shares.
+//!
+//! Invariant: every task that is still there when the core ends is dropped before the core's ring is:
+//! sockets are closed and locks released.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use glommio::{Latency, Shares, Task, TaskQueueHandle};
+use ringmq_io::Class;
+use slab::Slab;
+
+/// While foreground work is ready, a task of another class that asks is told to yield after this long;
+/// also how late a timer or glommio's own completions are noticed on a core that never runs dry.
+pub(crate) const PREEMPT: Duration = Duration::from_micros(500);
+
+#[derive(Clone)]
+pub(crate) struct Tasks {
+    queues: [TaskQueueHandle; 4],
+    running: Rc<RefCell<Slab<Task<()>>>>,
+}
+
+fn slot(class: Class) -> usize {
+    match class {
+        Class::Foreground => 0,
+        Class::Flush => 1,
+        Class::ColdRead => 2,
+        Class::Background => 3,
+    }
+}
+
+impl Tasks {
+    /// Inside the executor.
+    pub(crate) fn new() -> Self {
+        let queue = |shares, latency, name| {
+            glommio::executor().create_task_queue(Shares::Static(shares), latency, name)
+        };
+        Self {
+            queues: [
+                queue(1000, Latency::Matters(PREEMPT), "foreground"),
+                // Few and short, but acknowledgements wait for them.
+                queue(1000, Latency::Matters(PREEMPT), "flush"),
+                queue(200, Latency::NotImportant, "cold-read"),
+                queue(50, Latency::NotImportant, "background"),
+            ],
+            running: Rc::default(),
+        }
+    }
+
+    pub(crate) fn queue(&self, class: Class) -> TaskQueueHandle {
+        self.queues[slot(class)]
+    }
+
+    pub(crate) fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static) {
+        let mut running = self.running.borrow_mut();
+        let entry = running.vacant_entry();
+        let (key, tasks) = (entry.key(), self.running.clone());
+        let wrapped = async move {
+            task.await;
+            let me = tasks.borrow_mut().remove(key);
+            me.detach();
+        };
+        let task = glommio::spawn_local_into(wrapped, self.queue(class)).expect("the queue exists");
+        entry.insert(task);
+    }
+
+    /// Drops all tasks, also those that their drops start.
+    pub(crate) async fn end(&self) {
+        loop {
+            let tasks: Vec<_> = self.running.borrow_mut().drain().collect();
+            if tasks.is_empty() {
+                return;
+            }
+            for task in tasks {
+                task.cancel().await;
+            }
+        }
+    }
+}
