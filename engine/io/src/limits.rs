@@ -127,3 +127,26 @@ pub const NAMESRV_TOPICS_MAX: usize = 1_000_000;
 /// Names and values of the name server's KV configuration: it is written as a whole on every change, and a namespace
 /// must fit into one frame.
 pub const NAMESRV_KV_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Offsets that came with pulls and were not yet handed to the control core: 50 ms of pulls of one core.
+pub const CARRIED_COMMITS_MAX: usize = 16_384;
+
+/// Pulls that wait for a message on one core: about 200 bytes each. Further ones are answered at once with "nothing".
+pub const HOLDS_PER_CORE_MAX: usize = 500_000;
+
+/// Long-polling pulls answered between two yields when one message wakes many.
+pub const HOLDS_PER_TURN: usize = 32;
+
+/// Sends that wait for room in one shard's ring, and their bytes. As much as a ring holds: more would only wait longer.
+pub const PARKED_SENDS_MAX: usize = 16_384;
+pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How long a send may wait for room in the ring before it is refused: below the 3 s after which a client gives up, so
+/// that it hears the reason.
+pub const APPEND_WAIT_MS_MAX: u64 = 2000;
+
+/// Reads from segments under way on one core. Each holds at most one answer's bytes; further ones are refused.
+pub const COLD_READS_PER_CORE_MAX: usize = 256;
+
+/// How long a request that another core has checked waits for this core's tables to catch up: a few turns would do.
+pub const TABLE_LAG_MS_MAX: u64 = 500;
