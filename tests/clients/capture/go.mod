@@ -1,0 +1,3 @@
+module ringmq/tests/capture
+
+go 1.24

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs a main class of this project with the official Java client on the classpath.
+#
+#   run.sh build
+#   run.sh NAMESRV [scenario ... | all]              scenarios, e.g. run.sh 127.0.0.1:9876 send_sync
+#   run.sh list                                      names of the scenarios
+#   run.sh stress NAMESRV send|verify --help         acknowledged-message bookkeeping for crash tests
+#   run.sh traffic NAMESRV                           the traffic of the golden frames
+#
+# JAVA_OPTS: further JVM flags, e.g. -Drocketmq.serialize.type=ROCKETMQ for binary headers.
+# CLIENTS_WORK: where the client's log and local offsets go (default: a new directory in target/work).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+target=$here/target
+
+build() {
+  mkdir -p "$target"
+  exec 9>"$target/.lock"
+  flock 9
+  if [[ ! -s $target/classpath || $here/pom.xml -nt $target/classpath ||
+        -n $(find "$here/src" -newer "$target/classpath" -print -quit) ]]; then
+    (cd "$here" && mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=target/classpath.new) >&2
+    mv "$target/classpath.new" "$target/classpath"
+    touch "$target/classpath"
+  fi
+  exec 9>&-
+}
+
+[[ $# -ge 1 ]] || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+build
+case $1 in
+  build) exit 0 ;;
+  stress) main=clients.Stress; shift ;;
+  traffic) main=clients.Traffic; shift ;;
+  *) main=clients.Scenarios ;;
+esac
+
+# exec: the script's process id is the client's, so whoever started it can stop it. Old work directories
+# are removed here because nothing is left to do it afterwards.
+if [[ -n ${CLIENTS_WORK:-} ]]; then
+  work=$CLIENTS_WORK
+  mkdir -p "$work"
+else
+  mkdir -p "$target/work"
+  find "$target/work" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
+  work=$(mktemp -d "$target/work/XXXXXX")
+fi
+# shellcheck disable=SC2086
+exec java -Xms64m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dclients.work="$work" \
+  -Drocketmq.client.localOffsetStoreDir="$work/offsets" -Duser.home="$work" ${JAVA_OPTS:-} \
+  -cp "$target/classes:$(<"$target/classpath")" "$main" "$@"
