@@ -82,8 +82,10 @@ pub mod ordinal {
     /// From here on a compressed register-broker body has the queue-mapping tail.
     pub const V5_0_0: i32 = 413;
     pub const V5_3_1: i32 = 475;
+    pub const V5_3_3: i32 = 479;
+    pub const V5_5_0: i32 = 513;
     /// What RingMQ sends, as the reference server does.
-    pub const CURRENT: i32 = 479;
+    pub const CURRENT: i32 = V5_5_0;
 }
 
 #[cfg(test)]

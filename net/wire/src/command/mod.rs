@@ -8,6 +8,8 @@
 mod binary_header;
 mod ext_fields;
 mod json_header;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

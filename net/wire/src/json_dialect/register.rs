@@ -20,6 +20,9 @@ use crate::version::ordinal;
 /// Most bytes that a compressed body may become: two million topics. A frame of 16 MiB could inflate to 16 GiB.
 pub const MAX_INFLATED: u64 = 128 * 1024 * 1024;
 
+/// First byte of a zlib stream with the usual window; no JSON begins with it.
+const ZLIB_FIRST_BYTE: u8 = 0x78;
+
 /// What a broker tells a name server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -30,8 +33,11 @@ pub struct RegisterBrokerBody {
 
 impl RegisterBrokerBody {
     /// Reads either form. `broker_version` decides whether a compressed body has the mapping part.
+    ///
+    /// A body that begins as zlib does is inflated even if the header calls it plain: with `compressedRegister` on, the
+    /// reference's broker sends such (RocketMQ 5.5.0 BrokerOuterAPI#registerBrokerAll), and its name server fails.
     pub fn decode(body: &[u8], compressed: bool, broker_version: i32) -> Result<Self, BodyError> {
-        if !compressed {
+        if !compressed && body.first() != Some(&ZLIB_FIRST_BYTE) {
             return read(body);
         }
         let mut inflated = Inflated(ZlibDecoder::new(body).take(MAX_INFLATED));
