@@ -49,6 +49,7 @@ pub trait Disk: Clone + 'static {
     /// Atomic replacement; durable after [`Disk::sync_dir`] of the parent.
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     async fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Durable on return: the parent of each directory that it made is synced.
     async fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Sorted by name. A missing directory is `NotFound`.
     async fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
@@ -89,7 +90,8 @@ pub trait File: Clone + 'static {
     /// known about any write since the last success.
     async fn sync(&self) -> io::Result<()>;
     /// Gives the file `len` bytes whose blocks are allocated **and written**, so that a later write
-    /// and sync changes no file-system metadata. `StorageFull` if there is no room.
+    /// and sync changes no file-system metadata. What is in the file stays, it never shrinks, and the
+    /// new bytes are zeros; durable after [`File::sync`]. `StorageFull` if there is no room.
     async fn preallocate(&self, len: u64) -> io::Result<()>;
     async fn truncate(&self, len: u64) -> io::Result<()>;
 }

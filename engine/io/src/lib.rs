@@ -10,6 +10,8 @@
 #![allow(async_fn_in_trait)] // single-threaded on purpose: no future here is Send
 
 mod aligned;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod disk;
 mod env;
 pub mod limits;
