@@ -51,7 +51,7 @@ final class Inbox {
         Failure.unlessEqual(wanted.size(), seen.size(), "messages received (more means twice)");
     }
 
-    /** Waits for the first arrival after `seen` messages; millis since the given time, by nanoTime. */
+    /** Waits until there are more messages than the given number; wakes at the arrival, not at the next look. */
     synchronized void awaitMoreThan(int seen, long seconds) throws Exception {
         long deadline = System.nanoTime() + seconds * 1_000_000_000L;
         while (messages.size() <= seen) {

@@ -21,9 +21,15 @@ final class Raw {
         return instance.getMQClientAPIImpl();
     }
 
-    /** Address of the master that has the queue. */
-    String brokerOf(MessageQueue queue) {
-        return instance.findBrokerAddressInPublish(queue.getBrokerName());
+    /**
+     * Address of the master that has the queue. Without one a request would go to the name server,
+     * which is where the library sends what has no address.
+     */
+    String brokerOf(MessageQueue queue) throws Failure {
+        instance.updateTopicRouteInfoFromNameServer(queue.getTopic());
+        String address = instance.findBrokerAddressInPublish(queue.getBrokerName());
+        Failure.unless(address != null, "no address of broker " + queue.getBrokerName());
+        return address;
     }
 
     RemotingCommand invoke(String address, RemotingCommand request) throws Exception {

@@ -1,0 +1,169 @@
+package clients;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * Runs scenarios against a name server's address and prints one line for each: `PASS name`,
+ * `FAIL name: reason`, or `SKIP name: reason` for one whose flag was not given. Exits with 1 on any
+ * FAIL.
+ *
+ * Flags: `--no-auto-create` says that the broker runs with autoCreateTopicEnable=false; `--exact`
+ * asks for what RingMQ promises beyond Apache's broker (offsets are exact at the moment of the
+ * acknowledgement).
+ */
+public final class Scenarios {
+    /** Far above what a scenario needs, so that a hang becomes a FAIL. */
+    private static final long LIMIT_SECONDS = 100;
+
+    /** Scenarios at a time; most of their time is waiting for held pulls and rebalancing. */
+    private static final int AT_A_TIME = 4;
+
+    interface Scenario {
+        void run(Session session) throws Exception;
+    }
+
+    private final Map<String, Scenario> all = new LinkedHashMap<>();
+    private final Map<String, String> flagOf = new LinkedHashMap<>();
+
+    private Scenarios() {
+        all.put("send_sync", Sending::sync);
+        all.put("send_async", Sending::async);
+        all.put("send_oneway", Sending::oneway);
+        all.put("send_batch", Sending::batch);
+        all.put("send_keys_tags_props", Sending::keysTagsProps);
+        all.put("compressed_body", Sending::compressedBody);
+        all.put("large_body", Sending::largeBody);
+        all.put("auto_created_topic", Topics::autoCreated);
+        all.put("admin_created_topic", Topics::adminCreated);
+        all.put("broker_config", Topics::brokerConfig);
+        all.put("oversized_body", BadInput::oversizedBody);
+        all.put("oversized_properties", BadInput::oversizedProperties);
+        all.put("empty_body", BadInput::emptyBody);
+        all.put("illegal_topic", BadInput::illegalTopic);
+        all.put("system_topic", BadInput::systemTopic);
+        all.put("bad_queue_id", BadInput::badQueueId);
+        all.put("unknown_topic", BadInput::unknownTopic);
+        all.put("unknown_code", BadInput::unknownCode);
+        all.put("unknown_topic_without_autocreate", BadInput::unknownTopicWithoutAutoCreate);
+        all.put("push_long_polling", Pushing::longPolling);
+        all.put("cluster_two_consumers", Pushing::clusterTwoConsumers);
+        all.put("broadcasting", Pushing::broadcasting);
+        all.put("tag_filter", Pushing::tagFilter);
+        all.put("orderly_consumer", Pushing::orderly);
+        all.put("from_first", Positions::fromFirst);
+        all.put("from_last", Positions::fromLast);
+        all.put("from_timestamp", Positions::fromTimestamp);
+        all.put("offsets_resume", Positions::resume);
+        all.put("pull_consumer", Pulling::pull);
+        all.put("pull_held", Pulling::held);
+        all.put("pull_tag_filter", Pulling::tagFilter);
+        all.put("lite_pull_subscribe", Pulling::litePullSubscribe);
+        all.put("lite_pull_assign_seek", Pulling::litePullAssignSeek);
+        all.put("min_max_offsets", Offsets::minMax);
+        all.put("offsets_exact_at_once", Offsets::exactAtOnce);
+        all.put("search_offset", Offsets::search);
+        all.put("commit_offsets", Offsets::commit);
+        flagOf.put("unknown_topic_without_autocreate", "--no-auto-create");
+        flagOf.put("offsets_exact_at_once", "--exact");
+    }
+
+    public static void main(String[] args) throws Exception {
+        Scenarios scenarios = new Scenarios();
+        if (args.length == 1 && args[0].equals("list")) {
+            scenarios.all.keySet().forEach(System.out::println);
+            return;
+        }
+        if (args.length == 0) {
+            System.err.println("usage: NAMESRV [--no-auto-create] [--exact] [scenario ... | all]");
+            System.exit(2);
+        }
+        boolean passed = scenarios.run(args[0], Arrays.asList(args).subList(1, args.length));
+        // Clients keep threads that are not daemons when a scenario was given up on.
+        System.exit(passed ? 0 : 1);
+    }
+
+    private boolean run(String namesrv, List<String> arguments) throws Exception {
+        Set<String> flags = new LinkedHashSet<>();
+        List<String> names = new ArrayList<>();
+        for (String argument : arguments) {
+            if (argument.startsWith("--")) {
+                Failure.unless(flagOf.containsValue(argument), "unknown flag " + argument);
+                flags.add(argument);
+            } else if (!argument.equals("all")) {
+                Failure.unless(all.containsKey(argument), "unknown scenario " + argument);
+                names.add(argument);
+            }
+        }
+        AtomicBoolean passed = new AtomicBoolean(true);
+        ExecutorService pool = Executors.newFixedThreadPool(AT_A_TIME);
+        for (String name : names.isEmpty() ? all.keySet() : names) {
+            String flag = flagOf.get(name);
+            if (flag != null && !flags.contains(flag)) {
+                System.out.println("SKIP " + name + ": needs " + flag);
+                continue;
+            }
+            pool.execute(() -> {
+                long start = System.nanoTime();
+                String failure = runOne(namesrv, name);
+                long millis = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
+                if (failure == null) {
+                    System.out.println("PASS " + name + " (" + millis + " ms)");
+                } else {
+                    passed.set(false);
+                    System.out.println("FAIL " + name + ": " + failure);
+                }
+            });
+        }
+        pool.shutdown();
+        Failure.unless(pool.awaitTermination(1, TimeUnit.HOURS), "scenarios did not end");
+        return passed.get();
+    }
+
+    /** Null, or the reason of the failure. */
+    private String runOne(String namesrv, String name) {
+        ExecutorService own = Executors.newSingleThreadExecutor(task -> {
+            Thread thread = new Thread(task, name);
+            thread.setDaemon(true);
+            return thread;
+        });
+        Future<?> running = own.submit(() -> {
+            try (Session session = new Session(namesrv, name)) {
+                all.get(name).run(session);
+            }
+            return null;
+        });
+        own.shutdown();
+        try {
+            running.get(LIMIT_SECONDS, TimeUnit.SECONDS);
+            return null;
+        } catch (TimeoutException e) {
+            running.cancel(true);
+            return "still running after " + LIMIT_SECONDS + " s";
+        } catch (ExecutionException e) {
+            Throwable cause = e.getCause();
+            if (cause instanceof Failure) {
+                return cause.getMessage();
+            }
+            StackTraceElement[] trace = cause.getStackTrace();
+            String where = Arrays.stream(trace).filter(at -> at.getClassName().startsWith("clients."))
+                .findFirst().map(at -> " at " + at).orElse("");
+            return cause.toString().replace('\n', ' ') + where;
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return "interrupted";
+        }
+    }
+}
