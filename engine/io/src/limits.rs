@@ -150,3 +150,53 @@ pub const COLD_READS_PER_CORE_MAX: usize = 256;
 
 /// How long a request that another core has checked waits for this core's tables to catch up: a few turns would do.
 pub const TABLE_LAG_MS_MAX: u64 = 500;
+
+/// A batch is closed once it holds so much, whatever the turn: it bounds the work that one torn batch
+/// loses and the memory that checking one takes. A single larger record makes a batch of its own.
+pub const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Share of a ring that one batch may take at most (as a divisor): the rest has to hold what is being
+/// written out and what is being sent.
+pub const BATCH_RING_SHARE: u64 = 2;
+
+/// One segment write and its sync cover at most so much: at 2 GB/s 4 ms, so that a waiting group
+/// commit is not stuck behind a long drain.
+pub const FLUSH_GROUP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Up to here a segment write is copied into one buffer instead of going as two operations (whole
+/// blocks from the ring, last block from a copy): the copy costs less than the second operation.
+pub const FLUSH_COPY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Unsynced bytes of a ring that start a drain before the flush interval is over, as a divisor of the
+/// ring: appends never wait for a drain that has not begun.
+pub const FLUSH_EARLY_RING_SHARE: u64 = 4;
+
+/// One read of a segment for messages that lie near each other.
+pub const COLD_READ_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes between two messages that one read takes along rather than being split: about what the
+/// device moves in the time of one more operation.
+pub const COLD_READ_GAP_MAX: u64 = 32 * 1024;
+
+/// Segment reads under way for one pull.
+pub const COLD_READS_MAX: usize = 8;
+
+/// Sealed segments of one shard whose files stay open; more are opened when they are read.
+pub const SEGMENT_FILES_MAX: usize = 128;
+
+/// One read of recovery and of the indexer when it lags.
+pub const SCAN_READ_BYTES: usize = 1024 * 1024;
+
+/// Rows, entries or queues that background work of the store handles before it yields: tens of
+/// microseconds.
+pub const STORE_ITEMS_PER_TURN: usize = 1024;
+
+/// Keys indexed for one message; the reference has no bound, a message's properties (32 KiB) could
+/// hold 16,000.
+pub const KEYS_PER_MESSAGE_MAX: usize = 64;
+
+/// A queue whose first message lies at most so far behind the end of its log is young: a new group
+/// reads it from its start. The reference asks whether the message is still in the page cache.
+pub const YOUNG_LOG_BYTES: u64 = 1024 * 1024 * 1024;
+
+const _: () = assert!(FLUSH_COPY_BYTES_MAX <= FLUSH_GROUP_BYTES_MAX);

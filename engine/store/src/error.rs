@@ -72,7 +72,9 @@ pub enum AppendError {
     #[error("ring of shard {shard} is full: {used} of {capacity} bytes held by {held_by}")]
     RingFull { shard: u16, used: u64, capacity: u64, held_by: HeldBy },
     /// Accepted again by itself when space is back.
-    #[error("disk is full: {used_percent} % used, writes are refused above {limit_percent} % until space is freed")]
+    #[error(
+        "disk is full: {used_percent} % used, writes are refused above {limit_percent} % until space is freed"
+    )]
     DiskFull { used_percent: u8, limit_percent: u8 },
     /// A new segment could not be allocated. Accepted again by itself when it can be.
     #[error("disk is full: no room for another segment of {segment_bytes} bytes")]

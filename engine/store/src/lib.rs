@@ -8,24 +8,52 @@
 //! On failure: a failed write or fsync latches the shard (no later acknowledgement), bad input is a typed
 //! error, damage on disk is reported with its place and never served.
 //!
-//! The way of a record: [`Shard::append`] lays it into the ring ([`appender`]), the closer seals the batch of the
-//! turn ([`closer`]), the flusher drains batches to segments ([`flusher`]), the indexer collects keys
-//! ([`indexer`]), the sealer writes a full segment's index ([`sealer`]), retention recycles it ([`retention`]).
+//! The way of a record: [`Shard::append`] lays it into the ring (`tail`), `closer` closes the batch of the turn,
+//! `flusher` drains batches to segments, `indexer` collects keys, `sealer` writes a full segment's index,
+//! `retention` recycles it. A read is planned in `read` and turned into bytes in `fetch`.
 #![allow(async_fn_in_trait)] // single-threaded on purpose: no future here is Send
 
+mod batch;
+mod closer;
 mod config;
+mod entry;
+mod entry_log;
+mod envelope;
 mod error;
+mod fetch;
+mod floor;
+mod flusher;
+mod indexer;
+mod inner;
+mod keys;
+mod log_reader;
+mod lookup;
+mod manifest;
+mod open;
 mod physical;
 mod plan;
+mod provision;
+mod queues;
+mod read;
+mod recovery;
+mod retention;
+mod ring;
+mod sealed;
+mod sealer;
+mod segments;
 mod shard;
+mod sorting;
+mod state;
+mod tail;
 
 pub use config::{RetentionConfig, StoreConfig};
 pub use error::{AppendError, HeldBy, Latched, OpenError};
+pub use manifest::{StoreHandle, StoreLayout, open_store};
 pub use physical::{PhysicalOffset, SHARDS_MAX};
 pub use plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
-pub use shard::{
-    AppendListener, Appended, QueueRef, RecoveryReport, Shard, ShardStats, StoreHandle, StoreLayout, open_store,
-};
+pub use recovery::table::Decision;
+pub use recovery::{Quarantined, RecoveryReport};
+pub use shard::{AppendListener, Appended, QueueRef, Shard, ShardStats};
 
 /// The extent type of an environment: a descriptor of ring memory.
 pub type ExtentOf<E> = <<E as ringmq_io::Env>::Disk as ringmq_io::Disk>::Extent;

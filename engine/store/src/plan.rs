@@ -1,7 +1,7 @@
-//! A read as owned data: which extents, in which order, under which lease.
+//! A read as owned data: which messages, in which order, under which lease.
 //!
 //! Owns: the outcome of [`crate::Shard::read`]. Invariants: a plan borrows nothing; while it lives, its ring
-//! blocks are not overwritten and its segments are not recycled; extents are in queue order and cut on record
+//! blocks are not overwritten and its segments are not recycled; pieces are in queue order and cut on record
 //! edges.
 
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use ringmq_io::{Env, Lease};
 
 use crate::ExtentOf;
+use crate::segments::Segment;
 
 /// Offsets that a queue has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,9 +24,9 @@ pub struct Bounds {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
     pub max_messages: u32,
-    /// Bytes from the ring.
+    /// Bytes, as long as the next message is in the ring.
     pub max_bytes_hot: usize,
-    /// Bytes once a message comes from a segment.
+    /// Bytes and messages, if the next message is in a segment.
     pub max_bytes_cold: usize,
     pub max_messages_cold: u32,
     /// Index entries looked at.
@@ -36,7 +37,9 @@ pub struct ReadLimits {
 pub enum ReadOutcome<E: Env> {
     Found(ReadPlan<E>),
     /// Entries were there and the filter took none (or what was there is lost to damage): go on at `next_offset`.
-    NoneMatched { next_offset: u64 },
+    NoneMatched {
+        next_offset: u64,
+    },
     /// The queue has never had a message (max = 0).
     Empty,
     /// Asked for exactly the next offset: wait for an append.
@@ -45,7 +48,7 @@ pub enum ReadOutcome<E: Env> {
     BeforeStart,
 }
 
-/// Messages to send, without a borrow of the shard.
+/// Messages to send, without a borrow of the shard. Dropping it gives everything back.
 pub struct ReadPlan<E: Env> {
     /// Where the next read goes on: after the last entry looked at.
     pub next_offset: u64,
@@ -56,9 +59,16 @@ pub struct ReadPlan<E: Env> {
 
 pub(crate) enum Piece<E: Env> {
     Ring(ExtentOf<E>, Lease),
-    /// Keeps the plan's type honest until cold reads are planned.
-    #[allow(dead_code)]
-    Segment(Rc<()>),
+    /// Messages of one segment; holding the segment keeps it from being recycled.
+    Cold(Rc<Segment<E>>, Vec<Expected>),
+}
+
+/// A message on disk and what it must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expected {
+    pub position: u64,
+    pub size: u32,
+    pub crc: u32,
 }
 
 impl<E: Env> ReadPlan<E> {

@@ -11,8 +11,11 @@ use ringmq_io::{Chunk, Env};
 use ringmq_wire::message::RecordParts;
 
 use crate::error::{AppendError, Latched, OpenError};
+use crate::inner::Inner;
+use crate::manifest::StoreLayout;
 use crate::plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
-use crate::{ExtentOf, StoreConfig};
+use crate::recovery::RecoveryReport;
+use crate::{ExtentOf, open};
 
 /// A queue of one shard: a dense number, valid as long as the shard is open, also after its topic was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,21 +66,16 @@ pub struct ShardStats {
     pub ring_full: u64,
     pub disk_full: u64,
     pub damaged_records: u64,
+    pub recycled_segments: u64,
     pub segments: u64,
     pub log_start: u64,
     pub log_end: u64,
+    /// Appended and closed, but not durable yet.
+    pub unsynced_bytes: u64,
 }
 
 /// One shard. Clones share it.
 pub struct Shard<E: Env>(Rc<Inner<E>>);
-
-struct Inner<E: Env> {
-    env: E,
-    id: u16,
-    closed: Watermark,
-    written: Watermark,
-    synced: Watermark,
-}
 
 impl<E: Env> Clone for Shard<E> {
     fn clone(&self) -> Self {
@@ -85,77 +83,101 @@ impl<E: Env> Clone for Shard<E> {
     }
 }
 
-/// What the other cores need to open their shards.
-#[derive(Clone, Debug)]
-pub struct StoreLayout {
-    pub config: StoreConfig,
-    pub store_id: u64,
-}
-
-/// What opening a shard found.
-#[derive(Clone, Debug, Default)]
-pub struct RecoveryReport {
-    pub end: u64,
-}
-
 /// Called for each record after its batch closed: queue, new max offset, tags code.
 pub type AppendListener = Rc<dyn Fn(QueueRef, u64, i64)>;
 
-#[allow(unused_variables, clippy::unused_async)]
 impl<E: Env> Shard<E> {
-    /// Opens or creates the shard: recovers its log, starts its tasks.
-    pub async fn open(env: &E, layout: &StoreLayout, shard: u16) -> Result<(Self, RecoveryReport), OpenError> {
-        panic!("in progress")
+    /// Opens or creates the shard: recovers its log and starts its tasks on this core.
+    pub async fn open(
+        env: &E,
+        layout: &StoreLayout,
+        shard: u16,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        assert!(shard < layout.config.shards, "shard {shard} of {}", layout.config.shards);
+        let (inner, report) = open::open(env, layout, shard).await?;
+        Ok((Self(inner), report))
     }
+
     pub fn id(&self) -> u16 {
-        self.0.id
+        self.0.id.shard
     }
+
     /// The queue, made known in memory if it is new.
     pub fn queue(&self, topic: &str, queue_id: u32) -> QueueRef {
-        panic!("in progress")
+        self.0.queues.borrow_mut().intern(topic, queue_id)
     }
+
     pub fn find_queue(&self, topic: &str, queue_id: u32) -> Option<QueueRef> {
-        panic!("in progress")
+        self.0.queues.borrow().find(topic, queue_id)
     }
-    /// Lays `record` into the ring. The store sets queue offset, physical offset and store timestamp.
-    pub fn append(&self, queue: QueueRef, record: &RecordParts<'_>, tags_code: i64) -> Result<Appended, AppendError> {
-        panic!("in progress")
+
+    /// Lays `record` into the ring. The store sets queue id, queue offset, physical offset and store timestamp.
+    pub fn append(
+        &self,
+        queue: QueueRef,
+        record: &RecordParts<'_>,
+        tags_code: i64,
+    ) -> Result<Appended, AppendError> {
+        self.0.append(queue, &[(*record, tags_code)])
     }
-    /// All or nothing, with consecutive offsets, in one batch.
+
+    /// All or nothing, with consecutive offsets, in one batch. Never call it with no record.
     pub fn append_batch(
         &self,
         queue: QueueRef,
         records: &[(RecordParts<'_>, i64)],
     ) -> Result<Appended, AppendError> {
-        panic!("in progress")
+        self.0.append(queue, records)
     }
+
     /// Up to here the log survives the death of the process, if the ring is on tmpfs.
     pub fn closed(&self) -> &Watermark {
         &self.0.closed
     }
+
     /// Up to here the log was written to segments.
     pub fn written(&self) -> &Watermark {
         &self.0.written
     }
+
     /// Up to here the log survives a power loss: what SYNC_FLUSH acknowledges.
     pub fn synced(&self) -> &Watermark {
         &self.0.synced
     }
+
     /// What ASYNC_FLUSH acknowledges: `closed` with the ring on tmpfs, else `written`.
     pub fn kill_safe(&self) -> &Watermark {
-        &self.0.closed
+        if self.0.ring_is_memory { &self.0.closed } else { &self.0.written }
     }
+
     /// Somebody waits for everything appended so far to be synced: start the group commit now.
-    pub fn request_sync(&self) {}
+    pub fn request_sync(&self) {
+        let position = self.0.tail.borrow().position();
+        if position > self.0.sync_wanted.get() {
+            self.0.sync_wanted.set(position);
+            self.0.flush.notify();
+        }
+    }
+
+    /// Set after a failed write or sync. The watermarks are poked when that happens: a waiter that sees it answers
+    /// an error, whatever the watermarks say.
     pub fn latched(&self) -> Option<Latched> {
-        None
+        self.0.latched.borrow().clone()
     }
-    /// Returns when an append that found the ring full may fit now. Try again in a loop.
-    pub async fn room(&self) {}
+
+    /// Returns when an append that found the ring full may fit now. Try again in a loop, with a deadline.
+    pub async fn room(&self) {
+        if !self.0.is_ending() {
+            self.0.ring.leases.room.wait().await;
+        }
+    }
+
     pub fn bounds(&self, queue: QueueRef) -> Bounds {
-        panic!("in progress")
+        self.0.bounds(queue)
     }
-    /// Plans a read; closes the open batch first, so that everything appended is seen.
+
+    /// Plans a read; closes the open batch first, so that everything appended is seen. The filter is given tags
+    /// codes and must not call the shard.
     pub fn read(
         &self,
         queue: QueueRef,
@@ -163,29 +185,36 @@ impl<E: Env> Shard<E> {
         limits: &ReadLimits,
         filter: impl FnMut(i64) -> bool,
     ) -> ReadOutcome<E> {
-        panic!("in progress")
+        self.0.read(queue, offset, limits, filter)
     }
-    /// Turns a plan into bytes to send. `InvalidData`: every message of the plan is damaged on disk; go on at the
-    /// plan's `next_offset`.
+
+    /// Turns a plan into bytes to send; a hot plan's at once. `InvalidData`: every message of the plan is damaged
+    /// on disk (reported); go on at the plan's `next_offset`.
     pub async fn fetch(&self, plan: ReadPlan<E>) -> io::Result<Vec<Chunk<ExtentOf<E>>>> {
-        panic!("in progress")
+        self.0.fetch(plan).await
     }
+
     /// The record at a physical offset; `None` if there is none (gone, never was, of another shard).
     pub async fn read_at(&self, physical: u64) -> io::Result<Option<Vec<u8>>> {
-        panic!("in progress")
+        self.0.read_at(physical).await
     }
+
     /// First offset stored at or after `ms`, or with `upper` the last at or before it; clamped to the bounds.
     pub async fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> io::Result<u64> {
-        panic!("in progress")
+        Ok(self.0.offset_by_time(queue, ms, upper))
     }
+
     pub async fn store_time(&self, queue: QueueRef, offset: u64) -> io::Result<Option<i64>> {
-        panic!("in progress")
+        Ok(self.0.store_time(queue, offset))
     }
+
     /// Whether message 0 exists and is young: a new group then starts at offset 0.
     pub fn is_young(&self, queue: QueueRef) -> bool {
-        panic!("in progress")
+        self.0.is_young(queue)
     }
-    /// Records of a topic with a key (a word of KEYS, or UNIQ_KEY), newest first.
+
+    /// Records of a topic with a key (a word of KEYS, or UNIQ_KEY) stored from `begin_ms` to `end_ms`, newest
+    /// first.
     pub async fn query_key(
         &self,
         topic: &str,
@@ -194,32 +223,62 @@ impl<E: Env> Shard<E> {
         end_ms: i64,
         max: usize,
     ) -> io::Result<Vec<Vec<u8>>> {
-        panic!("in progress")
+        self.0.query_key(topic, key, begin_ms, end_ms, max).await
     }
+
     /// Called once per record after its batch closed, from the store's own task, never from within another call
     /// of the shard. The listener may call the shard.
-    pub fn set_append_listener(&self, listener: AppendListener) {}
+    pub fn set_append_listener(&self, listener: AppendListener) {
+        *self.0.listener.borrow_mut() = Some(listener);
+    }
+
     /// Forgets all queues of a topic; their offsets start at 0 again. Durable when it returns.
     pub async fn drop_queues(&self, topic: &str) -> Result<(), AppendError> {
-        panic!("in progress")
+        let end = self.0.append_drop(topic)?;
+        self.request_sync();
+        while self.0.synced.get() < end {
+            if let Some(latched) = self.latched() {
+                return Err(latched.into());
+            }
+            self.0.synced.moved().await;
+        }
+        Ok(())
     }
+
     pub fn stats(&self) -> ShardStats {
-        panic!("in progress")
+        let inner = &self.0;
+        let first = inner.segments.first().map_or(0, |segment| segment.number);
+        ShardStats {
+            appended_records: inner.counters.records.get(),
+            appended_bytes: inner.counters.bytes.get(),
+            batches: inner.counters.batches.get(),
+            segment_writes: inner.counters.segment_writes.get(),
+            syncs: inner.counters.syncs.get(),
+            ring_full: inner.counters.ring_full.get(),
+            disk_full: inner.counters.disk_full.get(),
+            damaged_records: inner.counters.damaged.get(),
+            recycled_segments: inner.counters.recycled.get(),
+            segments: inner.segments.count() as u64,
+            log_start: inner.segments.base(first),
+            log_end: inner.tail.borrow().position(),
+            unsynced_bytes: inner.unsynced(),
+        }
     }
-    /// Refuses appends from now on and syncs everything.
+
+    /// Refuses appends from now on, syncs everything and ends the shard's tasks.
     pub async fn shutdown(&self) -> io::Result<()> {
-        panic!("in progress")
+        let inner = &self.0;
+        inner.shutting_down.set(true);
+        inner.close_batch(&mut inner.tail.borrow_mut());
+        inner.wake_all();
+        while inner.unsynced() > 0 && !inner.is_latched() {
+            inner.synced.moved().await;
+        }
+        inner.stop.signal();
+        inner.wake_all();
+        while inner.running.get() > 0 {
+            inner.ended.wait().await;
+        }
+        self.latched().map_or(Ok(()), |latched| Err(io::Error::other(latched.to_string())))
     }
-}
-
-/// The store's lock and layout, kept by core 0.
-pub struct StoreHandle<E: Env> {
-    pub layout: StoreLayout,
-    _lock: <E::Disk as ringmq_io::Disk>::DirLock,
-}
-
-/// Locks the data directory and reads or makes its manifest.
-#[allow(unused_variables, clippy::unused_async)]
-pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHandle<E>, OpenError> {
-    panic!("in progress")
 }

@@ -1,0 +1,149 @@
+//! What the tasks of one shard share.
+//!
+//! Owns: the shard's state while it is open, and the latch. Invariants: `synced <= written <= closed`, all three
+//! in log positions; no cell is borrowed across an await; after [`Inner::latch`] nothing is acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringmq_io::Env;
+use ringmq_io::sync::{Event, Stop, Watermark};
+
+use crate::StoreConfig;
+use crate::batch::LogId;
+use crate::error::{AppendError, Latched};
+use crate::keys::OpenKeys;
+use crate::queues::Queues;
+use crate::ring::Ring;
+use crate::segments::Segments;
+use crate::shard::AppendListener;
+use crate::tail::Tail;
+
+/// A topic's drop whose batch lies in a segment that is not sealed yet.
+#[derive(Clone, Debug)]
+pub struct TopicDrop {
+    pub position: u64,
+    pub topic: Rc<str>,
+}
+
+/// Why appends are refused at the moment, disk room apart from the latch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskRoom {
+    Enough,
+    AboveRatio { used_percent: u8, limit_percent: u8 },
+}
+
+pub struct Inner<E: Env> {
+    pub env: E,
+    pub id: LogId,
+    pub epoch: u32,
+    pub config: StoreConfig,
+    /// Whether the ring outlives the process without waiting for a disk.
+    pub ring_is_memory: bool,
+    pub ring: Ring<E>,
+    pub queues: RefCell<Queues>,
+    pub tail: RefCell<Tail>,
+    pub segments: Segments<E>,
+    pub keys: RefCell<OpenKeys>,
+    pub drops: RefCell<Vec<TopicDrop>>,
+
+    /// In the ring.
+    pub closed: Watermark,
+    /// In a segment.
+    pub written: Watermark,
+    /// Durable.
+    pub synced: Watermark,
+    /// Keys collected.
+    pub indexed: Watermark,
+    /// Position that somebody waits to be synced.
+    pub sync_wanted: Cell<u64>,
+
+    pub latched: RefCell<Option<Latched>>,
+    pub disk_room: Cell<DiskRoom>,
+    /// The next segment could not be allocated.
+    pub no_segment: Cell<bool>,
+    pub shutting_down: Cell<bool>,
+    pub stop: Stop,
+
+    /// A batch was begun.
+    pub opened: Event,
+    /// The flusher has something to look at.
+    pub flush: Event,
+    /// The provisioner has something to look at.
+    pub provision: Event,
+    pub listener: RefCell<Option<AppendListener>>,
+    pub counters: Counters,
+    /// Tasks that have not ended.
+    pub running: Cell<u32>,
+    pub ended: Event,
+}
+
+#[derive(Default)]
+pub struct Counters {
+    pub records: Cell<u64>,
+    pub bytes: Cell<u64>,
+    pub batches: Cell<u64>,
+    pub segment_writes: Cell<u64>,
+    pub syncs: Cell<u64>,
+    pub ring_full: Cell<u64>,
+    pub disk_full: Cell<u64>,
+    pub damaged: Cell<u64>,
+    pub recycled: Cell<u64>,
+}
+
+pub fn add(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get() + amount);
+}
+
+impl<E: Env> Inner<E> {
+    /// After a failed write or sync: nothing is acknowledged any more until the shard is opened again.
+    pub fn latch(&self, operation: &'static str, reason: &str) {
+        let latched = Latched { shard: self.id.shard, operation, reason: reason.into() };
+        if self.latched.borrow().is_none() {
+            tracing::error!("{latched}");
+            *self.latched.borrow_mut() = Some(latched);
+        }
+        self.wake_all();
+    }
+
+    /// Lets every task and every waiter look at the shard's condition again.
+    pub fn wake_all(&self) {
+        for mark in [&self.closed, &self.written, &self.synced, &self.indexed] {
+            mark.poke();
+        }
+        for event in
+            [&self.opened, &self.flush, &self.provision, &self.segments.added, &self.ring.leases.room]
+        {
+            event.notify();
+        }
+    }
+
+    pub fn is_latched(&self) -> bool {
+        self.latched.borrow().is_some()
+    }
+
+    /// Whether an append may be tried at all.
+    pub fn check_open(&self) -> Result<(), AppendError> {
+        if let Some(latched) = &*self.latched.borrow() {
+            return Err(latched.clone().into());
+        }
+        if self.shutting_down.get() {
+            return Err(AppendError::ShuttingDown { shard: self.id.shard });
+        }
+        if let DiskRoom::AboveRatio { used_percent, limit_percent } = self.disk_room.get() {
+            add(&self.counters.disk_full, 1);
+            return Err(AppendError::DiskFull { used_percent, limit_percent });
+        }
+        Ok(())
+    }
+
+    /// The position after which nothing is on disk yet.
+    pub fn unsynced(&self) -> u64 {
+        self.closed.get() - self.synced.get()
+    }
+
+    /// Whether the tasks should end.
+    pub fn is_ending(&self) -> bool {
+        self.is_latched() || self.stop.is_signalled()
+    }
+}

@@ -1,0 +1,203 @@
+//! Finds single messages: by physical offset, by time, by key.
+//!
+//! Owns: lookups that administration, send-back and transactions use. Invariants: a record is handed out only if
+//! the index confirms it: its own topic, queue and queue offset must lead to an entry at that position with that
+//! size and crc; so an offset into the middle of a body finds nothing, whatever bytes are there.
+//! On failure: what is not found is `None`; an I/O error is the caller's.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use ringmq_io::Env;
+use ringmq_io::limits::YOUNG_LOG_BYTES;
+use ringmq_wire::message::{MIN_SIZE, RecordView};
+
+use crate::entry::Entry;
+use crate::fetch::read_exact;
+use crate::inner::{Inner, add};
+use crate::keys;
+use crate::physical::PhysicalOffset;
+use crate::queues::{Found, Queue};
+use crate::shard::QueueRef;
+
+impl<E: Env> Inner<E> {
+    /// `None` outside of the bounds or where the index is damaged.
+    fn entry(&self, queue: &Queue, offset: u64) -> Option<Entry> {
+        match queue.locate(offset)? {
+            Found::Open => queue.open_entry(offset),
+            Found::Sealed { segment, index, .. } => self.segments.get(segment)?.index()?.entry(index),
+        }
+    }
+
+    pub fn store_time(&self, queue: QueueRef, offset: u64) -> Option<i64> {
+        let queues = self.queues.borrow();
+        self.entry(queues.get(queue), offset).map(|entry| entry.store_time_ms)
+    }
+
+    pub fn is_young(&self, queue: QueueRef) -> bool {
+        let queues = self.queues.borrow();
+        let end = self.tail.borrow().position();
+        self.entry(queues.get(queue), 0).is_some_and(|entry| end - entry.position <= YOUNG_LOG_BYTES)
+    }
+
+    /// RocketMQ 5.5.0 `ConsumeQueue#binarySearchInQueueByTime`: lower = the first offset stored at or after `ms`,
+    /// the end if there is none; upper = the last stored at or before it, the start if there is none.
+    pub fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> u64 {
+        let queues = self.queues.borrow();
+        let queue = queues.get(queue);
+        let (min, max) = (queue.min(), queue.next());
+        // The first offset whose store time is past the boundary.
+        let (mut low, mut high) = (min, max);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A damaged entry is taken for old: the search ends behind it rather than losing newer messages.
+            let time = self.entry(queue, middle).map_or(i64::MIN, |entry| entry.store_time_ms);
+            let before = if upper { time <= ms } else { time < ms };
+            if before { low = middle + 1 } else { high = middle }
+        }
+        if upper { low.saturating_sub(1).max(min) } else { low }
+    }
+
+    pub async fn read_at(&self, physical: u64) -> io::Result<Option<Vec<u8>>> {
+        match PhysicalOffset::unpack(physical) {
+            Some(at) if at.shard == self.id.shard => self.record_at(at.position).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The record that begins at a position, if one does.
+    async fn record_at(&self, position: u64) -> io::Result<Option<Vec<u8>>> {
+        {
+            let mut tail = self.tail.borrow_mut();
+            self.close_batch(&mut tail);
+        }
+        let Some(head) = self.bytes_at(position, MIN_SIZE).await? else {
+            return Ok(None);
+        };
+        let size = i32::from_be_bytes(*head.first_chunk().expect("at least MIN_SIZE bytes"));
+        let fits =
+            |size: &usize| *size >= MIN_SIZE && *size as u64 <= self.ring.bytes().max(self.segments.bytes);
+        let Some(size) = usize::try_from(size).ok().filter(fits) else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.bytes_at(position, size).await? else {
+            return Ok(None);
+        };
+        Ok(self.confirms(position, &bytes).then_some(bytes))
+    }
+
+    /// Bytes of the log; `None` where it has none.
+    async fn bytes_at(&self, position: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let end = position.saturating_add(len as u64);
+        if end > self.closed.get() {
+            return Ok(None);
+        }
+        if position >= self.ring.floor() {
+            let inside = end <= self.ring.lap_end(position);
+            return Ok(inside.then(|| self.ring.read(position, len, <[u8]>::to_vec)));
+        }
+        let number = self.segments.number_of(position);
+        let base = self.segments.base(number);
+        let Some(segment) = self.segments.get(number).filter(|_| end <= base + self.segments.bytes) else {
+            return Ok(None);
+        };
+        let file = self.segments.file(&self.env, &segment).await?;
+        read_exact::<E>(&file, base, position, len).await.map(Some)
+    }
+
+    fn confirms(&self, position: u64, bytes: &[u8]) -> bool {
+        let Ok(record) = RecordView::parse(bytes) else {
+            return false;
+        };
+        let queues = self.queues.borrow();
+        let named = u32::try_from(record.queue_id).ok().and_then(|id| queues.find(record.topic, id));
+        let Some(queue) = named else {
+            return false;
+        };
+        let Some(entry) = self.entry(queues.get(queue), record.queue_offset as u64) else {
+            return false;
+        };
+        if entry.position != position || entry.size as usize != bytes.len() {
+            return false;
+        }
+        if entry.crc != crc32c::crc32c(bytes) {
+            add(&self.counters.damaged, 1);
+            tracing::error!(shard = self.id.shard, position, "damaged message is left out");
+            return false;
+        }
+        true
+    }
+
+    pub async fn query_key(
+        &self,
+        topic: &str,
+        key: &str,
+        begin_ms: i64,
+        end_ms: i64,
+        max: usize,
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let hash = keys::hash(topic, key);
+        let mut found = Vec::new();
+        for position in self.candidates(hash, begin_ms, end_ms).await.into_iter().rev() {
+            if found.len() >= max {
+                break;
+            }
+            let Some(bytes) = self.record_at(position).await? else {
+                continue;
+            };
+            let record = RecordView::parse(&bytes).expect("confirmed");
+            if keys::has(&record, topic, key) && (begin_ms..=end_ms).contains(&record.store_timestamp) {
+                found.push(bytes);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Positions that may hold records with a key of this hash.
+    async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> BTreeSet<u64> {
+        // What was just appended must be found too.
+        let appended = {
+            let mut tail = self.tail.borrow_mut();
+            self.close_batch(&mut tail);
+            tail.position()
+        };
+        while self.indexed.get() < appended && !self.is_ending() {
+            self.indexed.moved().await;
+        }
+        // Memory first: sealing moves keys from there to a file, never back, and a set takes both.
+        let mut positions = BTreeSet::new();
+        let mut at = self.keys.borrow().first_chunk();
+        loop {
+            {
+                let open = self.keys.borrow();
+                at = at.max(open.first_chunk());
+                let Some(chunk) = open.chunk(at) else {
+                    break;
+                };
+                positions.extend(chunk.iter().filter(|entry| entry.hash == hash).map(|entry| entry.position));
+            }
+            at += 1;
+            self.env.yield_now().await;
+        }
+        let mut number = self.segments.first().map_or(0, |segment| segment.number);
+        while let Some(segment) = self.segments.get(number) {
+            number += 1;
+            let Some(index) = segment.index() else {
+                continue;
+            };
+            if index.newest_ms < begin_ms || index.oldest_ms > end_ms {
+                continue;
+            }
+            match index.positions(hash) {
+                Ok(found) => positions.extend(found),
+                Err(_) => {
+                    add(&self.counters.damaged, 1);
+                    let path = segment.path.with_extension("idx");
+                    tracing::error!(path = %path.display(), "damaged key block: the answer may miss messages");
+                }
+            }
+            self.env.yield_now().await;
+        }
+        positions
+    }
+}

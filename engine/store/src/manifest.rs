@@ -1,0 +1,103 @@
+//! `MANIFEST`: what a store is, fixed when it is created; and the lock on its directory.
+//!
+//! ```text
+//! envelope body: 0 u64 store id   8 u64 segment bytes   16 u16 shards
+//! ```
+//! Owns: opening a store on core 0. Invariants: a directory has one owner at a time; shard count and segment size
+//! never change; the store id is random and in every batch, so files of two stores never mix.
+//! On failure: a clear refusal that says both numbers and what to do.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use ringmq_io::{Disk, Env};
+
+use crate::envelope::{self, Form};
+use crate::{OpenError, StoreConfig};
+
+pub const NAME: &str = "MANIFEST";
+const FORM: Form = Form { magic: *b"RINGMQMF", version: 1 };
+const BODY: usize = 18;
+
+/// What the other cores need to open their shards.
+#[derive(Clone, Debug)]
+pub struct StoreLayout {
+    pub config: StoreConfig,
+    pub store_id: u64,
+    /// Where the hot rings are.
+    pub ring_dir: PathBuf,
+    /// Whether the rings outlive the process without waiting for a disk (tmpfs).
+    pub ring_is_memory: bool,
+}
+
+/// A store's lock and layout, kept by core 0 as long as any shard is open.
+pub struct StoreHandle<E: Env> {
+    pub layout: StoreLayout,
+    _lock: <E::Disk as Disk>::DirLock,
+}
+
+/// Locks the data directory and reads or makes its manifest.
+pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHandle<E>, OpenError> {
+    config.check()?;
+    let disk = env.disk();
+    let data = &config.data;
+    disk.create_dir_all(data).await.map_err(OpenError::io(data))?;
+    let lock = disk.lock_dir(data).await.map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => OpenError::InUse(data.clone()),
+        _ => OpenError::Io { path: data.clone(), source: error },
+    })?;
+    let path = data.join(NAME);
+    let store_id = match envelope::read(disk, FORM, &path).await? {
+        Some(body) => check(config, &path, &body)?,
+        None => create(env, config, &path).await?,
+    };
+    let memory = config.ring_dir.clone().or_else(|| disk.ring_dir(data));
+    let ring_is_memory = memory.is_some();
+    let ring_dir = memory.unwrap_or_else(|| data.join("rings"));
+    disk.create_dir_all(&ring_dir).await.map_err(OpenError::io(&ring_dir))?;
+    let layout = StoreLayout { config: config.clone(), store_id, ring_dir, ring_is_memory };
+    Ok(StoreHandle { layout, _lock: lock })
+}
+
+impl StoreLayout {
+    pub(crate) fn shard_dir(&self, shard: u16) -> PathBuf {
+        self.config.data.join(format!("shard-{shard:02}"))
+    }
+
+    /// The ring's name holds the store id: rings of many stores may share a directory.
+    pub(crate) fn ring_path(&self, shard: u16) -> PathBuf {
+        self.ring_dir.join(format!("ringmq-{:016x}-{shard:02}.ring", self.store_id))
+    }
+}
+
+async fn create<E: Env>(env: &E, config: &StoreConfig, path: &std::path::Path) -> Result<u64, OpenError> {
+    let entries = env.disk().list(&config.data).await.map_err(OpenError::io(&config.data))?;
+    if entries.iter().any(|entry| entry.is_dir && entry.name.starts_with("shard-")) {
+        let what = "it is missing, but there are shards beside it; restore it from a copy".to_owned();
+        return Err(OpenError::Damaged { path: path.into(), what });
+    }
+    let store_id = env.random();
+    let mut body = [0; BODY];
+    body[0..8].copy_from_slice(&store_id.to_le_bytes());
+    body[8..16].copy_from_slice(&config.segment_bytes.to_le_bytes());
+    body[16..18].copy_from_slice(&config.shards.to_le_bytes());
+    envelope::replace(env.disk(), FORM, &config.data, NAME, &body).await.map_err(OpenError::io(path))?;
+    Ok(store_id)
+}
+
+fn check(config: &StoreConfig, path: &std::path::Path, body: &[u8]) -> Result<u64, OpenError> {
+    let body: &[u8; BODY] = body.try_into().map_err(|_| OpenError::Damaged {
+        path: path.into(),
+        what: format!("its body has {} bytes instead of {BODY}", body.len()),
+    })?;
+    let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
+    let shards = u16::from_le_bytes([body[16], body[17]]);
+    let data = config.data.clone();
+    if shards != config.shards {
+        return Err(OpenError::ShardCount { path: data, found: shards, asked: config.shards });
+    }
+    if word(8) != config.segment_bytes {
+        return Err(OpenError::SegmentBytes { path: data, found: word(8), asked: config.segment_bytes });
+    }
+    Ok(word(0))
+}

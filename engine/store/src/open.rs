@@ -1,0 +1,215 @@
+//! Opens a shard: recovery, a new epoch, the ring, the tasks.
+//!
+//! Invariants: the order makes a crash at any point harmless: what only the old ring has is synced into
+//! segments, then the new epoch is durable, then the ring's header carries it, then the first append may come.
+//! On failure: [`OpenError`], with nothing running.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::rc::Rc;
+
+use ringmq_io::sync::{Event, Stop, Watermark};
+use ringmq_io::{BLOCK, Class, Disk, Env, Region};
+
+use crate::batch::LogId;
+use crate::fetch::read_exact;
+use crate::inner::{Counters, DiskRoom, Inner};
+use crate::keys::OpenKeys;
+use crate::manifest::StoreLayout;
+use crate::recovery::{self, Inventory, Recovered, RecoveryReport, RingSource};
+use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
+use crate::segments::Segments;
+use crate::state::State;
+use crate::tail::Tail;
+use crate::{OpenError, closer, flusher, indexer, provision, retention, sealer};
+
+type RegionOf<E> = <<E as Env>::Disk as Disk>::Region;
+
+pub async fn open<E: Env>(
+    env: &E,
+    layout: &StoreLayout,
+    shard: u16,
+) -> Result<(Rc<Inner<E>>, RecoveryReport), OpenError> {
+    let begun = env.monotonic_ns();
+    let config = &layout.config;
+    let id = LogId { store_id: layout.store_id, shard };
+    let dir = layout.shard_dir(shard);
+    let disk = env.disk();
+    disk.create_dir_all(&dir).await.map_err(OpenError::io(&dir))?;
+    disk.sync_dir(&config.data).await.map_err(OpenError::io(&config.data))?;
+    let inventory = Inventory::take(env, &dir, config.segment_bytes).await?;
+    let state = State::read(disk, id, &dir).await?;
+    if state.is_none() && !inventory.segments.is_empty() {
+        let what = "it is missing, but there are segments beside it; restore it from a copy".to_owned();
+        return Err(OpenError::Damaged { path: dir.join(crate::state::NAME), what });
+    }
+    let old_ring = match &state {
+        Some(state) => map_old_ring(env, state).await?,
+        None => None,
+    };
+    let source =
+        old_ring.as_ref().zip(state.as_ref()).and_then(|(region, state)| ring_source(region, id, state));
+    let segments = Segments::new(config.segment_bytes, &dir);
+    let mut recovered = recovery::recover(env, id, &segments, &inventory, source).await?;
+
+    let new = State {
+        epoch: state.as_ref().map_or(1, |state| state.epoch + 1),
+        ring_path: layout.ring_path(shard),
+        ring_bytes: config.ring_bytes as u64,
+    };
+    new.write(disk, id, &dir).await?;
+    let region = match (old_ring, &state) {
+        (Some(region), Some(old)) if old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes => {
+            region
+        }
+        _ => map_new_ring(env, state.as_ref(), &new).await?,
+    };
+    let floor = load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
+    ring::write_header(&region, RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes });
+    recovered.report.epoch = new.epoch;
+    recovered.report.took_ms = (env.monotonic_ns() - begun) / 1_000_000;
+    let report = recovered.report.clone();
+    let ring = Ring::new(region, new.ring_bytes, floor, recovered.end);
+    let inner = Rc::new(assemble(env, layout, id, new.epoch, ring, segments, recovered));
+    start_tasks(&inner);
+    Ok((inner, report))
+}
+
+/// The ring of the last epoch, wherever it was; `None` if there is no such file.
+async fn map_old_ring<E: Env>(env: &E, state: &State) -> Result<Option<RegionOf<E>>, OpenError> {
+    let len = HEADER_BLOCK + usize::try_from(state.ring_bytes).expect("a ring fits into memory");
+    if !exists(env, &state.ring_path).await? {
+        return Ok(None);
+    }
+    match env.disk().map_region(&state.ring_path, len).await {
+        Ok((region, _)) => Ok(Some(region)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            tracing::error!(path = %state.ring_path.display(), "ring has another size than recorded: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(OpenError::io(&state.ring_path)(error)),
+    }
+}
+
+async fn exists<E: Env>(env: &E, path: &Path) -> Result<bool, OpenError> {
+    let (dir, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
+    let (Some(dir), Some(name)) = (dir, name) else {
+        return Ok(false);
+    };
+    match env.disk().list(dir).await {
+        Ok(entries) => Ok(entries.iter().any(|entry| entry.name == name)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(OpenError::io(dir)(error)),
+    }
+}
+
+fn ring_source<R: Region>(region: &R, id: LogId, state: &State) -> Option<RingSource<R>> {
+    let own = RingId { log: id, epoch: state.epoch, bytes: state.ring_bytes };
+    let found = ring::read_header(region);
+    if found != Some(own) {
+        // The epoch was begun, but a crash came before its ring; or the machine was restarted.
+        tracing::info!(shard = id.shard, ?found, "ring holds nothing of epoch {}", state.epoch);
+        return None;
+    }
+    Some(RingSource::new(region.clone(), id, state.ring_bytes, state.epoch))
+}
+
+/// A ring where the configuration wants it. What the old one held is in segments by now.
+async fn map_new_ring<E: Env>(env: &E, old: Option<&State>, new: &State) -> Result<RegionOf<E>, OpenError> {
+    let disk = env.disk();
+    for path in [old.map(|old| &old.ring_path), Some(&new.ring_path)].into_iter().flatten() {
+        match disk.remove(path).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(OpenError::io(path)(error)),
+            _ => {}
+        }
+    }
+    let len = HEADER_BLOCK + usize::try_from(new.ring_bytes).expect("a ring fits into memory");
+    let mapped = disk.map_region(&new.ring_path, len).await.map_err(OpenError::io(&new.ring_path))?;
+    Ok(mapped.0)
+}
+
+/// The block that the next segment write begins with must be in the ring. Gives its position.
+async fn load_last_block<E: Env>(
+    env: &E,
+    segments: &Segments<E>,
+    region: &RegionOf<E>,
+    ring_bytes: u64,
+    end: u64,
+) -> Result<u64, OpenError> {
+    let start = end - end % BLOCK as u64;
+    if start < end {
+        let number = segments.number_of(start);
+        let segment = segments.get(number).expect("the log's last batch is in a segment");
+        let file = segments.file(env, &segment).await.map_err(OpenError::io(&segment.path))?;
+        let bytes = read_exact::<E>(&file, segments.base(number), start, (end - start) as usize)
+            .await
+            .map_err(OpenError::io(&segment.path))?;
+        let at = HEADER_BLOCK + (start % ring_bytes) as usize;
+        region.with_mut(at..at + bytes.len(), |out| out.copy_from_slice(&bytes));
+    }
+    Ok(start)
+}
+
+fn assemble<E: Env>(
+    env: &E,
+    layout: &StoreLayout,
+    id: LogId,
+    epoch: u32,
+    ring: Ring<E>,
+    segments: Segments<E>,
+    recovered: Recovered,
+) -> Inner<E> {
+    let end = recovered.end;
+    Inner {
+        env: env.clone(),
+        id,
+        epoch,
+        config: layout.config.clone(),
+        ring_is_memory: layout.ring_is_memory,
+        ring,
+        queues: RefCell::new(recovered.queues),
+        tail: RefCell::new(Tail::new(end)),
+        segments,
+        keys: RefCell::new(OpenKeys::default()),
+        drops: RefCell::new(recovered.drops),
+        closed: Watermark::new(end),
+        written: Watermark::new(end),
+        synced: Watermark::new(end),
+        indexed: Watermark::new(recovered.unsealed),
+        sync_wanted: Cell::new(0),
+        latched: RefCell::new(None),
+        disk_room: Cell::new(DiskRoom::Enough),
+        no_segment: Cell::new(false),
+        shutting_down: Cell::new(false),
+        stop: Stop::new(),
+        opened: Event::new(),
+        flush: Event::new(),
+        provision: Event::new(),
+        listener: RefCell::new(None),
+        counters: Counters::default(),
+        running: Cell::new(0),
+        ended: Event::new(),
+    }
+}
+
+fn start_tasks<E: Env>(inner: &Rc<Inner<E>>) {
+    start(inner, Class::Foreground, closer::run(Rc::clone(inner)));
+    start(inner, Class::Flush, flusher::run(Rc::clone(inner)));
+    // A missing segment holds up the flusher, so its allocation is no background work.
+    start(inner, Class::Flush, provision::run(Rc::clone(inner)));
+    start(inner, Class::Background, indexer::run(Rc::clone(inner)));
+    start(inner, Class::Background, sealer::run(Rc::clone(inner)));
+    start(inner, Class::Background, retention::run(Rc::clone(inner)));
+}
+
+fn start<E: Env>(inner: &Rc<Inner<E>>, class: Class, task: impl Future<Output = ()> + 'static) {
+    inner.running.set(inner.running.get() + 1);
+    let own = Rc::clone(inner);
+    inner.env.spawn(class, async move {
+        task.await;
+        own.running.set(own.running.get() - 1);
+        own.ended.notify();
+    });
+}

@@ -1,0 +1,189 @@
+//! The queues of a shard: names to dense numbers, and each queue's index.
+//!
+//! Owns: the memory of the consume queues. A queue's messages are runs in sealed indexes, oldest first, then the
+//! entries of the unsealed segments; no file belongs to a queue.
+//! Invariants: offsets from `min` to `next` are dense over runs and open entries; a number is given once and
+//! stays valid for its name, also after a drop.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::entry::Entry;
+use crate::entry_log::EntryLog;
+use crate::shard::QueueRef;
+
+/// A queue's messages in one sealed segment: entries `start .. start + count` of its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub first: u64,
+    pub start: u32,
+    pub count: u32,
+    /// Base position of the segment divided by the segment size.
+    pub segment: u32,
+}
+
+pub struct Queue {
+    pub topic: Rc<str>,
+    pub id: u32,
+    pub runs: VecDeque<Run>,
+    pub open: EntryLog,
+    /// Grows with each drop, so that work that began before one is not applied after it.
+    pub drops: u32,
+}
+
+/// Where an offset is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// `left` entries of the run from here on.
+    Sealed {
+        segment: u32,
+        index: u32,
+        left: u32,
+    },
+    Open,
+}
+
+impl Queue {
+    pub fn next(&self) -> u64 {
+        self.open.next()
+    }
+
+    pub fn min(&self) -> u64 {
+        self.runs.front().map_or(self.open.first(), |run| run.first)
+    }
+
+    /// `None` outside of the bounds.
+    pub fn locate(&self, offset: u64) -> Option<Found> {
+        if offset >= self.open.first() {
+            return (offset < self.open.next()).then_some(Found::Open);
+        }
+        let after = self.runs.partition_point(|run| run.first <= offset);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        let within = offset - run.first;
+        (within < u64::from(run.count)).then(|| Found::Sealed {
+            segment: run.segment,
+            index: run.start + within as u32,
+            left: run.count - within as u32,
+        })
+    }
+
+    /// The open entry at `offset`.
+    pub fn open_entry(&self, offset: u64) -> Option<Entry> {
+        self.open.get(offset)
+    }
+
+    fn reset(&mut self) {
+        self.runs.clear();
+        self.open = EntryLog::default();
+        self.drops += 1;
+    }
+}
+
+#[derive(Default)]
+pub struct Queues {
+    topics: HashMap<Rc<str>, Vec<(u32, QueueRef)>>,
+    slots: Vec<Queue>,
+}
+
+impl Queues {
+    pub fn find(&self, topic: &str, id: u32) -> Option<QueueRef> {
+        let queues = self.topics.get(topic)?;
+        queues.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| queues[at].1)
+    }
+
+    pub fn intern(&mut self, topic: &str, id: u32) -> QueueRef {
+        if let Some(known) = self.find(topic, id) {
+            return known;
+        }
+        let number = QueueRef(u32::try_from(self.slots.len()).expect("fewer than 2^32 queues"));
+        let name: Rc<str> = match self.topics.get_key_value(topic) {
+            Some((name, _)) => Rc::clone(name),
+            None => topic.into(),
+        };
+        let queues = self.topics.entry(Rc::clone(&name)).or_default();
+        let at = queues.partition_point(|(other, _)| *other < id);
+        queues.insert(at, (id, number));
+        self.slots.push(Queue {
+            topic: name,
+            id,
+            runs: VecDeque::new(),
+            open: EntryLog::default(),
+            drops: 0,
+        });
+        number
+    }
+
+    pub fn get(&self, queue: QueueRef) -> &Queue {
+        &self.slots[queue.index()]
+    }
+
+    pub fn get_mut(&mut self, queue: QueueRef) -> &mut Queue {
+        &mut self.slots[queue.index()]
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn drop_topic(&mut self, topic: &str) {
+        for (_, queue) in self.topics.get(topic).map_or(&[][..], Vec::as_slice) {
+            self.slots[queue.index()].reset();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(position: u64) -> Entry {
+        Entry { position, tags_code: 0, store_time_ms: 0, size: 1, crc: 0 }
+    }
+
+    #[test]
+    fn names_get_dense_numbers_once() {
+        let mut queues = Queues::default();
+        let a3 = queues.intern("a", 3);
+        let a1 = queues.intern("a", 1);
+        let b1 = queues.intern("b", 1);
+        assert_eq!([a3.index(), a1.index(), b1.index()], [0, 1, 2]);
+        assert_eq!(queues.intern("a", 1), a1);
+        assert_eq!(queues.find("a", 3), Some(a3));
+        assert_eq!(queues.find("a", 2), None);
+        assert_eq!(queues.find("c", 1), None);
+    }
+
+    #[test]
+    fn offsets_are_found_in_runs_and_open_entries() {
+        let mut queues = Queues::default();
+        let q = queues.intern("a", 0);
+        let queue = queues.get_mut(q);
+        queue.runs.push_back(Run { first: 10, start: 100, count: 5, segment: 0 });
+        queue.runs.push_back(Run { first: 15, start: 7, count: 1, segment: 4 });
+        queue.open = EntryLog::starting_at(16);
+        queue.open.push(entry(9));
+        assert_eq!((queue.min(), queue.next()), (10, 17));
+        assert_eq!(queue.locate(9), None);
+        assert_eq!(queue.locate(10), Some(Found::Sealed { segment: 0, index: 100, left: 5 }));
+        assert_eq!(queue.locate(14), Some(Found::Sealed { segment: 0, index: 104, left: 1 }));
+        assert_eq!(queue.locate(15), Some(Found::Sealed { segment: 4, index: 7, left: 1 }));
+        assert_eq!(queue.locate(16), Some(Found::Open));
+        assert_eq!(queue.locate(17), None);
+    }
+
+    #[test]
+    fn a_dropped_topic_starts_at_zero_again() {
+        let mut queues = Queues::default();
+        let q = queues.intern("a", 0);
+        let other = queues.intern("b", 0);
+        for queue in [q, other] {
+            queues.get_mut(queue).open.push(entry(1));
+        }
+        queues.drop_topic("a");
+        assert_eq!((queues.get(q).min(), queues.get(q).next(), queues.get(q).drops), (0, 0, 1));
+        assert_eq!(queues.get(other).next(), 1);
+        assert_eq!(queues.intern("a", 0), q, "the number stays valid");
+    }
+}

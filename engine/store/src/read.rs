@@ -1,0 +1,216 @@
+//! Plans reads of a queue.
+//!
+//! Owns: which entries a read takes. Synchronous: the borrow of the index ends before any I/O begins.
+//! Invariants: only closed batches are read (the open one is closed first); limits are looked at before a
+//! message is taken, except for the first. RocketMQ 5.5.0 `DefaultMessageStore#getMessage`.
+//! On failure: entries in a damaged block of a sealed index are passed over and counted.
+
+use std::rc::Rc;
+
+use ringmq_io::Env;
+
+use crate::entry::Entry;
+use crate::inner::{Inner, add};
+use crate::plan::{Bounds, Expected, Piece, ReadLimits, ReadOutcome, ReadPlan};
+use crate::queues::Found;
+use crate::segments::Segment;
+use crate::shard::QueueRef;
+
+impl<E: Env> Inner<E> {
+    pub fn bounds(&self, queue: QueueRef) -> Bounds {
+        let queues = self.queues.borrow();
+        let queue = queues.get(queue);
+        Bounds { min: queue.min(), max: queue.next() }
+    }
+
+    pub fn read(
+        &self,
+        queue: QueueRef,
+        offset: u64,
+        limits: &ReadLimits,
+        filter: impl FnMut(i64) -> bool,
+    ) -> ReadOutcome<E> {
+        {
+            let mut tail = self.tail.borrow_mut();
+            if tail.has_open() {
+                self.close_batch(&mut tail);
+            }
+        }
+        let Bounds { min, max } = self.bounds(queue);
+        match offset {
+            _ if max == 0 => ReadOutcome::Empty,
+            _ if offset == max => ReadOutcome::AtEnd,
+            _ if offset > max => ReadOutcome::AfterEnd,
+            _ if offset < min => ReadOutcome::BeforeStart,
+            _ => self.scan(queue, offset, limits, filter),
+        }
+    }
+
+    fn scan(
+        &self,
+        queue: QueueRef,
+        offset: u64,
+        limits: &ReadLimits,
+        filter: impl FnMut(i64) -> bool,
+    ) -> ReadOutcome<E> {
+        let queues = self.queues.borrow();
+        let queue = queues.get(queue);
+        let mut picker = Picker {
+            inner: self,
+            limits,
+            filter,
+            at: offset,
+            looked_at: 0,
+            messages: 0,
+            bytes: 0,
+            picks: Vec::new(),
+        };
+        while !picker.is_done() {
+            match queue.locate(picker.at) {
+                None => break,
+                Some(Found::Open) => {
+                    for entry in queue.open.run_from(picker.at) {
+                        if !picker.offer(entry, None) {
+                            break;
+                        }
+                    }
+                }
+                Some(Found::Sealed { segment, index, left }) => {
+                    let segment = self.segments.get(segment);
+                    let Some((segment, sealed)) = segment.and_then(|s| s.index().map(|index| (s, index)))
+                    else {
+                        // Its segment is being recycled: what it held is before the start soon.
+                        picker.pass_over(left);
+                        continue;
+                    };
+                    match sealed.entries_from(index) {
+                        Ok(entries) => {
+                            for entry in entries.take(left as usize) {
+                                if !picker.offer(&entry, Some(&segment)) {
+                                    break;
+                                }
+                            }
+                        }
+                        Err(damaged) => {
+                            let lost = damaged.min(left);
+                            add(&self.counters.damaged, u64::from(lost));
+                            tracing::error!(
+                                path = %segment.path.with_extension("idx").display(),
+                                "damaged block: {lost} messages of {} queue {} from offset {} are passed over",
+                                queue.topic, queue.id, picker.at
+                            );
+                            picker.pass_over(lost);
+                        }
+                    }
+                }
+            }
+        }
+        picker.finish()
+    }
+}
+
+/// A stretch of messages taken.
+enum Pick<E: Env> {
+    Ring { position: u64, len: u64 },
+    Cold(Rc<Segment<E>>, Vec<Expected>),
+}
+
+struct Picker<'a, E: Env, F> {
+    inner: &'a Inner<E>,
+    limits: &'a ReadLimits,
+    filter: F,
+    at: u64,
+    looked_at: u32,
+    messages: u32,
+    bytes: usize,
+    picks: Vec<Pick<E>>,
+}
+
+impl<E: Env, F: FnMut(i64) -> bool> Picker<'_, E, F> {
+    fn is_done(&self) -> bool {
+        self.looked_at >= self.limits.scan_entries.max(1)
+    }
+
+    fn pass_over(&mut self, entries: u32) {
+        self.at += u64::from(entries);
+        self.looked_at = self.looked_at.saturating_add(entries);
+    }
+
+    /// Looks at the entry at `self.at`. `false`: the read is complete.
+    fn offer(&mut self, entry: &Entry, segment: Option<&Rc<Segment<E>>>) -> bool {
+        if self.is_done() {
+            return false;
+        }
+        if !entry.is_lost() && (self.filter)(entry.tags_code) {
+            let hot = entry.position >= self.inner.ring.floor();
+            if self.is_full(entry.size as usize, hot) {
+                self.looked_at = u32::MAX;
+                return false;
+            }
+            self.take(entry, hot, segment);
+        }
+        self.at += 1;
+        self.looked_at += 1;
+        true
+    }
+
+    fn is_full(&self, size: usize, hot: bool) -> bool {
+        let limits = self.limits;
+        let (bytes, messages) = if hot {
+            (limits.max_bytes_hot, limits.max_messages)
+        } else {
+            (limits.max_bytes_cold, limits.max_messages.min(limits.max_messages_cold))
+        };
+        self.messages > 0 && (self.messages >= messages || self.bytes + size > bytes)
+    }
+
+    fn take(&mut self, entry: &Entry, hot: bool, segment: Option<&Rc<Segment<E>>>) {
+        self.messages += 1;
+        self.bytes += entry.size as usize;
+        if hot {
+            if let Some(Pick::Ring { position, len }) = self.picks.last_mut()
+                && *position + *len == entry.position
+            {
+                *len += u64::from(entry.size);
+            } else {
+                self.picks.push(Pick::Ring { position: entry.position, len: entry.size.into() });
+            }
+            return;
+        }
+        let expected = Expected { position: entry.position, size: entry.size, crc: entry.crc };
+        let number = self.inner.segments.number_of(entry.position);
+        match self.picks.last_mut() {
+            Some(Pick::Cold(last, list)) if last.number == number => list.push(expected),
+            _ => {
+                let segment = segment.cloned().or_else(|| self.inner.segments.get(number));
+                let segment = segment.expect("an open entry's segment is not recycled");
+                self.picks.push(Pick::Cold(segment, vec![expected]));
+            }
+        }
+    }
+
+    fn finish(self) -> ReadOutcome<E> {
+        if self.messages == 0 {
+            return ReadOutcome::NoneMatched { next_offset: self.at };
+        }
+        let ring = &self.inner.ring;
+        let mask = self.picks.iter().fold(0, |mask, pick| match pick {
+            Pick::Ring { position, len } => mask | ring.blocks(*position, *len),
+            Pick::Cold(..) => mask,
+        });
+        let lease = (mask != 0).then(|| ring.lease(mask));
+        let pieces = self.picks.into_iter().map(|pick| match pick {
+            Pick::Ring { position, len } => {
+                let lease = lease.clone().expect("a ring extent has a block");
+                Piece::Ring(ring.extent(position, len as usize), lease)
+            }
+            Pick::Cold(segment, list) => Piece::Cold(segment, list),
+        });
+        ReadOutcome::Found(ReadPlan {
+            next_offset: self.at,
+            messages: self.messages,
+            bytes: self.bytes,
+            pieces: pieces.collect(),
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! Builds the queues' index while the log is walked.
+//!
+//! Owns: what a batch means for the index. Invariants: queue offsets are dense; a gap is only believed where
+//! damage was quarantined, and is filled with entries marked lost; where segments were recycled, a queue may
+//! begin anywhere.
+//! On failure: a contradiction is [`OpenError::Damaged`] with the position: the log is intact by checksum, so
+//! this is a defect, not rot, and nothing is guessed.
+
+use std::path::{Path, PathBuf};
+
+use ringmq_io::Env;
+use ringmq_wire::message::{MIN_SIZE, RecordView};
+
+use crate::OpenError;
+use crate::batch::{Control, HEADER_BYTES, Header, Kind, Slot};
+use crate::entry::Entry;
+use crate::entry_log::EntryLog;
+use crate::floor::Floor;
+use crate::inner::TopicDrop;
+use crate::queues::{Queue, Queues, Run};
+use crate::sealed::SealedIndex;
+
+pub struct IndexBuilder {
+    dir: PathBuf,
+    pub queues: Queues,
+    pub drops: Vec<TopicDrop>,
+    pub records: u64,
+    recycled: bool,
+    quarantined_bytes: u64,
+}
+
+/// Whether a sealed index could be used.
+pub enum Loaded {
+    Whole,
+    Damaged,
+}
+
+impl IndexBuilder {
+    pub fn new(dir: &Path, floor: &Floor) -> Self {
+        let mut queues = Queues::default();
+        for idle in &floor.queues {
+            let queue = queues.intern(&idle.topic, idle.queue_id);
+            queues.get_mut(queue).open = EntryLog::starting_at(idle.next);
+        }
+        Self {
+            dir: dir.into(),
+            queues,
+            drops: Vec::new(),
+            records: 0,
+            recycled: floor.log_start > 0,
+            quarantined_bytes: 0,
+        }
+    }
+
+    pub fn quarantined(&mut self, bytes: u64) {
+        self.quarantined_bytes += bytes;
+    }
+
+    fn contradiction(&self, what: String) -> OpenError {
+        OpenError::Damaged { path: self.dir.clone(), what }
+    }
+
+    /// Takes over a sealed index. All its pages are checked before the first is used.
+    pub async fn load<E: Env>(
+        &mut self,
+        env: &E,
+        sealed: &SealedIndex<E>,
+        segment: u32,
+    ) -> Result<Loaded, OpenError> {
+        let mut pages = Vec::new();
+        let mut at = 0;
+        loop {
+            match sealed.page(at) {
+                Err(_) => return Ok(Loaded::Damaged),
+                Ok(None) => break,
+                Ok(Some((page, next))) => pages.push((page, next)),
+            }
+            at = pages.last().expect("pushed").1;
+            env.yield_now().await;
+        }
+        for (page, _) in pages {
+            for drop in &page.drops {
+                self.queues.drop_topic(&drop.topic);
+            }
+            for row in &page.rows {
+                let topic = &page.topics[row.topic as usize];
+                let number = self.queues.intern(topic, row.queue_id);
+                let queue = self.queues.get_mut(number);
+                let may_begin = is_new(queue) && (self.recycled || self.quarantined_bytes > 0);
+                if row.first_offset != queue.next() && !may_begin {
+                    let what = format!(
+                        "the sealed index of segment {segment} continues {topic} queue {} at offset {} instead of {}",
+                        row.queue_id,
+                        row.first_offset,
+                        queue.next()
+                    );
+                    return Err(self.contradiction(what));
+                }
+                queue.runs.push_back(Run {
+                    first: row.first_offset,
+                    start: row.start,
+                    count: row.count,
+                    segment,
+                });
+                queue.open = EntryLog::starting_at(row.first_offset + u64::from(row.count));
+            }
+            env.yield_now().await;
+        }
+        Ok(Loaded::Whole)
+    }
+
+    pub fn batch(&mut self, header: &Header, bytes: &[u8], slots: &[Slot]) -> Result<(), OpenError> {
+        match header.kind {
+            Kind::Filler => Ok(()),
+            Kind::Hole => {
+                self.quarantined(header.length.into());
+                Ok(())
+            }
+            Kind::Control => self.control(header, &bytes[HEADER_BYTES..HEADER_BYTES + header.body as usize]),
+            Kind::Records => slots.iter().try_for_each(|slot| self.record(header, bytes, slot)),
+        }
+    }
+
+    fn control(&mut self, header: &Header, body: &[u8]) -> Result<(), OpenError> {
+        let position = header.base;
+        match Control::decode(body) {
+            Some(Control::DropTopic(topic)) => {
+                self.queues.drop_topic(&topic);
+                self.drops.push(TopicDrop { position, topic: topic.as_str().into() });
+                Ok(())
+            }
+            None => {
+                let what =
+                    format!("the control batch at {position} is of a kind that this version does not know");
+                Err(self.contradiction(what))
+            }
+        }
+    }
+
+    fn record(&mut self, header: &Header, bytes: &[u8], slot: &Slot) -> Result<(), OpenError> {
+        let position = header.base + u64::from(slot.at);
+        let at = slot.at as usize;
+        let record = RecordView::parse(&bytes[at..at + slot.size as usize])
+            .map_err(|error| self.contradiction(format!("record at {position}: {error}")))?;
+        let offset = record.queue_offset as u64;
+        let queue_id = u32::try_from(record.queue_id)
+            .map_err(|_| self.contradiction(format!("record at {position} has queue {}", record.queue_id)))?;
+        let number = self.queues.intern(record.topic, queue_id);
+        let expected = self.queues.get(number).next();
+        if offset != expected {
+            let lost_most = self.quarantined_bytes / MIN_SIZE as u64;
+            let queue = self.queues.get_mut(number);
+            if is_new(queue) && (self.recycled || lost_most > 0) {
+                queue.open = EntryLog::starting_at(offset);
+            } else if offset > expected && offset - expected <= lost_most {
+                for _ in expected..offset {
+                    queue.open.push(Entry::lost(position, record.store_timestamp));
+                }
+            } else if offset < expected && lost_most > 0 {
+                // The batch that dropped the topic is among what was lost.
+                self.queues.drop_topic(record.topic);
+                self.queues.get_mut(number).open = EntryLog::starting_at(offset);
+            } else {
+                let what = format!(
+                    "record at {position} has offset {offset} of {} queue {queue_id}, expected {expected}",
+                    record.topic
+                );
+                return Err(self.contradiction(what));
+            }
+        }
+        self.queues.get_mut(number).open.push(Entry {
+            position,
+            tags_code: slot.tags_code,
+            store_time_ms: record.store_timestamp,
+            size: slot.size,
+            crc: slot.crc,
+        });
+        self.records += 1;
+        Ok(())
+    }
+}
+
+fn is_new(queue: &Queue) -> bool {
+    queue.next() == 0 && queue.runs.is_empty()
+}

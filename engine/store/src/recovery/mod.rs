@@ -1,0 +1,344 @@
+//! Recovery: from files and ring to an open shard.
+//!
+//! Owns: the walk over the log, taking the decisions of [`table`], and making the result durable before the ring
+//! is used again. Invariants: everything that was only in the ring is in a segment and synced before the new
+//! epoch begins; recovering twice gives the same log as once; no byte is dropped without a row of the table.
+//! On failure: [`OpenError`]; nothing on disk was made worse (what is written is what was already acknowledged,
+//! or a hole over a range that was copied aside first).
+
+mod files;
+mod index;
+mod quarantine;
+mod report;
+mod source;
+pub mod table;
+
+use std::rc::Rc;
+
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
+
+pub use files::Inventory;
+use index::{IndexBuilder, Loaded};
+pub use report::{Quarantined, RecoveryReport};
+pub use source::RingSource;
+use source::{Checked, SegmentSource};
+use table::{At, Decision, Facts, Later, decide};
+
+use crate::OpenError;
+use crate::batch::LogId;
+use crate::inner::TopicDrop;
+use crate::provision::add_segment;
+use crate::queues::Queues;
+use crate::sealed::SealedIndex;
+use crate::segments::{Segment, Segments};
+
+type RegionOf<E> = <<E as Env>::Disk as Disk>::Region;
+
+/// The log as it was found.
+pub struct Recovered {
+    pub queues: Queues,
+    pub drops: Vec<TopicDrop>,
+    /// Where the log goes on.
+    pub end: u64,
+    /// First position whose keys are in no sealed index.
+    pub unsealed: u64,
+    pub report: RecoveryReport,
+}
+
+/// Walks the log of a shard. `segments` is filled with what exists.
+pub async fn recover<E: Env>(
+    env: &E,
+    id: LogId,
+    segments: &Segments<E>,
+    inventory: &Inventory,
+    ring: Option<RingSource<RegionOf<E>>>,
+) -> Result<Recovered, OpenError> {
+    let index = IndexBuilder::new(&segments.dir, &inventory.floor);
+    let mut walk = Walk {
+        env,
+        id,
+        segments,
+        ring,
+        index,
+        epoch: 0,
+        position: inventory.floor.log_start,
+        replayed: Vec::new(),
+        report: RecoveryReport {
+            shard: id.shard,
+            log_start: inventory.floor.log_start,
+            ..Default::default()
+        },
+    };
+    walk.open_segments(inventory).await?;
+    let unsealed = walk.load_sealed(inventory).await?;
+    walk.log().await?;
+    walk.drain().await?;
+    walk.report.end = walk.position;
+    walk.report.records = walk.index.records;
+    Ok(Recovered {
+        queues: walk.index.queues,
+        drops: walk.index.drops,
+        end: walk.position,
+        unsealed,
+        report: walk.report,
+    })
+}
+
+struct Walk<'w, E: Env> {
+    env: &'w E,
+    id: LogId,
+    segments: &'w Segments<E>,
+    ring: Option<RingSource<RegionOf<E>>>,
+    index: IndexBuilder,
+    /// Of the last batch seen.
+    epoch: u32,
+    position: u64,
+    /// Batches that were only in the ring: position and bytes.
+    replayed: Vec<(u64, Vec<u8>)>,
+    report: RecoveryReport,
+}
+
+impl<E: Env> Walk<'_, E> {
+    async fn open_segments(&mut self, inventory: &Inventory) -> Result<(), OpenError> {
+        for number in &inventory.segments {
+            let path = self.segments.path(*number, "seg");
+            let file = if inventory.indexes.contains(number) {
+                None
+            } else {
+                let mode = ringmq_io::OpenMode::Write;
+                Some(self.env.disk().open(&path, mode).await.map_err(OpenError::io(&path))?)
+            };
+            self.segments.push(Segment::new(*number, path, file));
+        }
+        Ok(())
+    }
+
+    /// Trusts sealed indexes from the start of the log on, up to the first segment without a sound one.
+    async fn load_sealed(&mut self, inventory: &Inventory) -> Result<u64, OpenError> {
+        for number in &inventory.segments {
+            let base = self.segments.base(*number);
+            if base != self.position || !inventory.indexes.contains(number) {
+                break;
+            }
+            let path = self.segments.path(*number, "idx");
+            let opened = SealedIndex::open(self.env, &path, self.id, base, self.segments.bytes);
+            let sealed = opened.await.map_err(OpenError::io(&path))?;
+            let loaded = match &sealed {
+                Some(sealed) => self.index.load(self.env, sealed, *number).await?,
+                None => Loaded::Damaged,
+            };
+            let (Some(sealed), Loaded::Whole) = (sealed, loaded) else {
+                tracing::error!(path = %path.display(), "sealed index is damaged: it is made anew from its segment");
+                self.report.rebuilt_indexes += 1;
+                break;
+            };
+            self.segments.get(*number).expect("opened above").set_index(sealed);
+            self.report.sealed_segments += 1;
+            self.position = base + self.segments.bytes;
+        }
+        self.forget_indexes_from(self.position, inventory).await?;
+        Ok(self.position)
+    }
+
+    /// Indexes behind one that cannot be used are made anew too: a queue's runs must be in order.
+    async fn forget_indexes_from(&self, position: u64, inventory: &Inventory) -> Result<(), OpenError> {
+        for number in &inventory.indexes {
+            if self.segments.base(*number) >= position {
+                let path = self.segments.path(*number, "idx");
+                self.env.disk().remove(&path).await.map_err(OpenError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the batches to the log's end.
+    async fn log(&mut self) -> Result<(), OpenError> {
+        loop {
+            let at = self.scan().await?;
+            let replayed = self.replay()?;
+            let later = if replayed { Later::None } else { self.later().await? };
+            let decision = decide(Facts { at, ring_has_batch: replayed, later });
+            self.report.decisions.push(decision);
+            match decision {
+                Decision::Replay => {}
+                Decision::EndClean | Decision::EndTorn | Decision::EndUnsynced => return Ok(()),
+                Decision::Quarantine => self.quarantine().await?,
+            }
+        }
+    }
+
+    fn io(&self) -> impl FnOnce(std::io::Error) -> OpenError + use<E> {
+        OpenError::io(self.segments.dir.clone())
+    }
+
+    async fn source(
+        &self,
+        segment: &Rc<Segment<E>>,
+    ) -> Result<SegmentSource<<E::Disk as Disk>::File>, OpenError> {
+        let file = self.segments.file(self.env, segment).await.map_err(OpenError::io(&segment.path))?;
+        Ok(SegmentSource::new(file, self.id, self.segments.base(segment.number), self.segments.bytes))
+    }
+
+    /// Takes batches from segments until one does not hold the next.
+    async fn scan(&mut self) -> Result<At, OpenError> {
+        let mut checked = Checked::default();
+        while let Some(segment) = self.segments.get(self.segments.number_of(self.position)) {
+            let mut source = self.source(&segment).await?;
+            if self.position == self.segments.base(segment.number) {
+                self.report.scanned_segments += 1;
+            }
+            let mut since_yield = self.position;
+            while self.position < source.end() {
+                match source.batch(self.position, self.epoch, &mut checked).await.map_err(self.io())? {
+                    Err(at) => return Ok(at),
+                    Ok(header) => {
+                        self.index.batch(&header, &checked.bytes, &checked.slots)?;
+                        self.report.scanned_batches += 1;
+                        self.epoch = header.epoch;
+                        self.position = header.end();
+                    }
+                }
+                if self.position - since_yield >= 256 * 1024 {
+                    since_yield = self.position;
+                    self.env.yield_now().await;
+                }
+            }
+        }
+        Ok(At::Absent)
+    }
+
+    /// Takes batches from the ring from here on. Whether there was one.
+    fn replay(&mut self) -> Result<bool, OpenError> {
+        let Some(ring) = &self.ring else {
+            return Ok(false);
+        };
+        let mut checked = Checked::default();
+        let begun = self.position;
+        while let Some(header) = ring.batch(self.position, &mut checked) {
+            self.index.batch(&header, &checked.bytes, &checked.slots)?;
+            self.replayed.push((self.position, checked.bytes.clone()));
+            self.epoch = header.epoch;
+            self.position = header.end();
+        }
+        self.report.replayed_bytes += self.position - begun;
+        Ok(self.position > begun)
+    }
+
+    /// What lies behind the position where the log seems to end.
+    async fn later(&self) -> Result<Later, OpenError> {
+        let mut later = Later::None;
+        let mut note = |durable: u64| {
+            later = match (later, durable > self.position) {
+                (_, true) | (Later::Durable, _) => Later::Durable,
+                _ => Later::Unsynced,
+            };
+        };
+        if let Some(ring) = &self.ring {
+            ring.behind(self.env, self.position).await.iter().for_each(|(_, durable)| note(*durable));
+        }
+        let mut checked = Checked::default();
+        let mut from = self.position;
+        while let Some(segment) = self.segments.get(self.segments.number_of(from)) {
+            let mut source = self.source(&segment).await?;
+            while let Some(position) = source.next_candidate(from).await.map_err(self.io())? {
+                from = position + crate::batch::ALIGN;
+                if let Ok(header) =
+                    source.batch(position, self.epoch, &mut checked).await.map_err(self.io())?
+                {
+                    note(header.durable);
+                    from = header.end();
+                }
+                self.env.yield_now().await;
+            }
+            from = source.end();
+            self.env.yield_now().await;
+        }
+        Ok(later)
+    }
+
+    /// The first intact batch behind the position in the same segment, else the segment's end.
+    async fn damage_end(&self) -> Result<u64, OpenError> {
+        let segment = self.segments.get(self.segments.number_of(self.position)).ok_or_else(|| {
+            let what = format!("the segment of log position {} is missing", self.position);
+            OpenError::Damaged { path: self.segments.dir.clone(), what }
+        })?;
+        let mut source = self.source(&segment).await?;
+        let mut end = source.end();
+        if let Some(ring) = &self.ring
+            && let Some((base, _)) = ring.behind(self.env, self.position).await.first()
+        {
+            end = end.min(*base);
+        }
+        let mut checked = Checked::default();
+        let mut from = self.position + crate::batch::ALIGN;
+        while let Some(position) = source.next_candidate(from).await.map_err(self.io())? {
+            if position >= end {
+                break;
+            }
+            if source.batch(position, self.epoch, &mut checked).await.map_err(self.io())?.is_ok() {
+                return Ok(position);
+            }
+            from = position + crate::batch::ALIGN;
+        }
+        Ok(end)
+    }
+
+    async fn quarantine(&mut self) -> Result<(), OpenError> {
+        let (start, end) = (self.position, self.damage_end().await?);
+        let copy = quarantine::set_aside(self.env, self.id, self.segments, self.epoch, start, end).await?;
+        tracing::error!(
+            shard = self.id.shard, start, end, copy = %copy.display(),
+            "damaged range of the log: its messages are lost; a copy was set aside"
+        );
+        self.index.quarantined(end - start);
+        self.report.quarantined.push(Quarantined { start, end, copy });
+        self.position = end;
+        Ok(())
+    }
+
+    /// Writes what was only in the ring to segments, synced.
+    async fn drain(&mut self) -> Result<(), OpenError> {
+        let mut unsynced: Option<Rc<Segment<E>>> = None;
+        for (position, bytes) in std::mem::take(&mut self.replayed) {
+            let number = self.segments.number_of(position);
+            while self.segments.get(number).is_none() {
+                let next = self.segments.end().map_or(number, |end| self.segments.number_of(end));
+                add_segment(self.env, self.segments, next).await.map_err(self.io())?;
+            }
+            let segment = self.segments.get(number).expect("made above");
+            if let Some(before) = unsynced.replace(Rc::clone(&segment))
+                && before.number != number
+            {
+                self.sync(&before).await?;
+            }
+            let file = self.segments.file(self.env, &segment).await.map_err(self.io())?;
+            let base = self.segments.base(number);
+            overwrite::<E>(&file, base, position, &bytes).await.map_err(self.io())?;
+        }
+        match unsynced {
+            Some(last) => self.sync(&last).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn sync(&self, segment: &Rc<Segment<E>>) -> Result<(), OpenError> {
+        let file = self.segments.file(self.env, segment).await.map_err(self.io())?;
+        file.sync().await.map_err(OpenError::io(&segment.path))
+    }
+}
+
+/// Writes bytes at a log position into a segment, keeping what is around them in their first and last block.
+async fn overwrite<E: Env>(
+    file: &<E::Disk as Disk>::File,
+    base: u64,
+    position: u64,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    let block = BLOCK as u64;
+    let start = position - position % block;
+    let end = (position + bytes.len() as u64).next_multiple_of(block);
+    let mut whole: AlignedBuf = file.read_at(start - base, (end - start) as usize).await?;
+    let at = (position - start) as usize;
+    whole[at..at + bytes.len()].copy_from_slice(bytes);
+    file.write_at(start - base, whole).await.map(drop)
+}

@@ -1,0 +1,295 @@
+//! Bytes of a sealed index file.
+//!
+//! ```text
+//! block 0   header  0 "RINGMQIX"  8 u32 version  12 u32 crc32c of 16..96   16 u64 store id   24 u64 base position
+//!                   32 u64 segment bytes  40 u64 entries  48 u64 keys  56 u64 catalog bytes
+//!                   64 i64 oldest, 72 i64 newest store time, ms  80 u16 shard  84 u32 0  88 u64 0
+//! block 1.. entries 0 u32 crc32c of 4..4096  4 u32 count  8 u64 index of the first  16 zeros  32 127 x entry (32)
+//! then      keys    0 u32 crc32c of 4..4096  4 u32 count  8 u64 index of the first  16 255 x (u64 hash, u64 position)
+//! then      catalog pages, each 16-byte aligned: 0 u32 bytes  4 u32 crc32c  8 zeros  16 rkyv archive of a `Page`
+//! ```
+//! Invariants: entries of a queue lie together, queues sorted by (topic, queue id); keys sorted by (hash,
+//! position); each block and page carries its own checksum and is looked at only after it was checked, so that
+//! opening a store reads the catalogs alone.
+//! On failure: `None`; nothing here panics on any bytes.
+
+use ringmq_io::BLOCK;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::batch::LogId;
+use crate::entry::{ENTRY_BYTES, Entry};
+use crate::keys::KeyEntry;
+
+const MAGIC: [u8; 8] = *b"RINGMQIX";
+const VERSION: u32 = 1;
+const HEADER_USED: usize = 96;
+
+const ENTRY_HEAD: usize = 32;
+pub const ENTRIES_PER_BLOCK: usize = (BLOCK - ENTRY_HEAD) / ENTRY_BYTES;
+const KEY_BYTES: usize = 16;
+const KEY_HEAD: usize = 16;
+pub const KEYS_PER_BLOCK: usize = (BLOCK - KEY_HEAD) / KEY_BYTES;
+/// Bytes before a catalog page's archive; pages begin at multiples of it.
+pub const PAGE_HEAD: usize = 16;
+
+const _: () = assert!(ENTRIES_PER_BLOCK == 127 && KEYS_PER_BLOCK == 255);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexHeader {
+    pub id: LogId,
+    pub base: u64,
+    pub segment_bytes: u64,
+    pub entries: u64,
+    pub keys: u64,
+    pub catalog_bytes: u64,
+    pub oldest_ms: i64,
+    pub newest_ms: i64,
+}
+
+impl IndexHeader {
+    pub fn encode(&self) -> [u8; HEADER_USED] {
+        let mut out = [0; HEADER_USED];
+        out[0..8].copy_from_slice(&MAGIC);
+        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let words = [
+            self.id.store_id,
+            self.base,
+            self.segment_bytes,
+            self.entries,
+            self.keys,
+            self.catalog_bytes,
+            self.oldest_ms as u64,
+            self.newest_ms as u64,
+        ];
+        for (slot, word) in out[16..80].chunks_exact_mut(8).zip(words) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+        out[80..82].copy_from_slice(&self.id.shard.to_le_bytes());
+        let crc = crc32c::crc32c(&out[16..]);
+        out[12..16].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEADER_USED] = bytes.first_chunk()?;
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        if bytes[0..8] != MAGIC || half(8) != VERSION || half(12) != crc32c::crc32c(&bytes[16..]) {
+            return None;
+        }
+        Some(Self {
+            id: LogId { store_id: word(16), shard: u16::from_le_bytes([bytes[80], bytes[81]]) },
+            base: word(24),
+            segment_bytes: word(32),
+            entries: word(40),
+            keys: word(48),
+            catalog_bytes: word(56),
+            oldest_ms: word(64) as i64,
+            newest_ms: word(72) as i64,
+        })
+    }
+
+    pub fn keys_at(&self) -> Option<usize> {
+        let blocks = self.entries.div_ceil(ENTRIES_PER_BLOCK as u64).checked_add(1)?;
+        usize::try_from(blocks.checked_mul(BLOCK as u64)?).ok()
+    }
+
+    pub fn catalog_at(&self) -> Option<usize> {
+        let bytes = self.keys.div_ceil(KEYS_PER_BLOCK as u64).checked_mul(BLOCK as u64)?;
+        self.keys_at()?.checked_add(usize::try_from(bytes).ok()?)
+    }
+
+    /// Bytes of the whole file.
+    pub fn file_bytes(&self) -> Option<usize> {
+        let catalog = usize::try_from(self.catalog_bytes).ok()?;
+        self.catalog_at()?.checked_add(catalog)?.checked_next_multiple_of(BLOCK)
+    }
+}
+
+/// One page of the catalog.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    pub topics: Vec<String>,
+    pub rows: Vec<Row>,
+    /// Topics dropped by batches of this segment, in log order.
+    pub drops: Vec<Drop>,
+}
+
+/// A queue's entries in this index.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// Index into the page's topics.
+    pub topic: u32,
+    pub queue_id: u32,
+    pub first_offset: u64,
+    pub start: u32,
+    pub count: u32,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Drop {
+    pub position: u64,
+    pub topic: String,
+}
+
+impl Page {
+    /// The page with its head and padding.
+    pub fn encode(&self) -> Vec<u8> {
+        let archive = rkyv::to_bytes::<rkyv::rancor::Error>(self).expect("a page has no failing part");
+        let mut out = vec![0; PAGE_HEAD];
+        out[0..4].copy_from_slice(&(archive.len() as u32).to_le_bytes());
+        out[4..8].copy_from_slice(&crc32c::crc32c(&archive).to_le_bytes());
+        out.extend_from_slice(&archive);
+        out.resize(out.len().next_multiple_of(PAGE_HEAD), 0);
+        out
+    }
+
+    /// The page that `bytes` begins with, and how many bytes it took.
+    pub fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let head: &[u8; PAGE_HEAD] = bytes.first_chunk()?;
+        let len = u32::from_le_bytes(head[0..4].try_into().expect("4 bytes")) as usize;
+        let crc = u32::from_le_bytes(head[4..8].try_into().expect("4 bytes"));
+        let archive = bytes[PAGE_HEAD..].get(..len)?;
+        if crc32c::crc32c(archive) != crc {
+            return None;
+        }
+        // A mapping may lie anywhere; an archive wants its own alignment.
+        let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(len);
+        aligned.extend_from_slice(archive);
+        let page: Page = rkyv::from_bytes::<Page, rkyv::rancor::Error>(&aligned).ok()?;
+        if page.rows.iter().any(|row| row.topic as usize >= page.topics.len()) {
+            return None;
+        }
+        Some((page, (PAGE_HEAD + len).next_multiple_of(PAGE_HEAD)))
+    }
+}
+
+/// Fills `block` (4 KiB of zeros) with entries; `first` is the index of the first.
+pub fn encode_entries(block: &mut [u8], first: u64, entries: &[Entry]) {
+    assert!(entries.len() <= ENTRIES_PER_BLOCK);
+    for (slot, entry) in block[ENTRY_HEAD..].chunks_exact_mut(ENTRY_BYTES).zip(entries) {
+        slot.copy_from_slice(&entry.encode());
+    }
+    seal_block(block, first, entries.len());
+}
+
+pub fn encode_keys(block: &mut [u8], first: u64, keys: &[KeyEntry]) {
+    assert!(keys.len() <= KEYS_PER_BLOCK);
+    for (slot, key) in block[KEY_HEAD..].chunks_exact_mut(KEY_BYTES).zip(keys) {
+        slot[..8].copy_from_slice(&key.hash.to_le_bytes());
+        slot[8..].copy_from_slice(&key.position.to_le_bytes());
+    }
+    seal_block(block, first, keys.len());
+}
+
+fn seal_block(block: &mut [u8], first: u64, count: usize) {
+    assert_eq!(block.len(), BLOCK);
+    block[4..8].copy_from_slice(&(count as u32).to_le_bytes());
+    block[8..16].copy_from_slice(&first.to_le_bytes());
+    let crc = crc32c::crc32c(&block[4..]);
+    block[0..4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Checks a block that must begin at index `first`; gives how many items it has.
+fn open_block(block: &[u8], first: u64, most: usize) -> Option<usize> {
+    if block.len() != BLOCK || block[0..4] != crc32c::crc32c(&block[4..]).to_le_bytes() {
+        return None;
+    }
+    let count = u32::from_le_bytes(block[4..8].try_into().expect("4 bytes")) as usize;
+    let own_first = u64::from_le_bytes(block[8..16].try_into().expect("8 bytes"));
+    (own_first == first && count <= most).then_some(count)
+}
+
+/// The entries of a checked block.
+pub fn entries(block: &[u8], first: u64) -> Option<impl Iterator<Item = Entry>> {
+    let count = open_block(block, first, ENTRIES_PER_BLOCK)?;
+    let items = block[ENTRY_HEAD..].chunks_exact(ENTRY_BYTES).take(count);
+    Some(items.map(|item| Entry::decode(item.try_into().expect("an entry's size"))))
+}
+
+/// The keys of a checked block.
+pub fn keys(block: &[u8], first: u64) -> Option<impl Iterator<Item = KeyEntry>> {
+    let count = open_block(block, first, KEYS_PER_BLOCK)?;
+    let items = block[KEY_HEAD..].chunks_exact(KEY_BYTES).take(count);
+    Some(items.map(|item| KeyEntry {
+        hash: u64::from_le_bytes(item[..8].try_into().expect("8 bytes")),
+        position: u64::from_le_bytes(item[8..].try_into().expect("8 bytes")),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn page(rows: usize) -> Page {
+        Page {
+            topics: vec!["a".into(), "Tür".into()],
+            rows: (0..rows as u32)
+                .map(|i| Row { topic: i % 2, queue_id: i, first_offset: 1 << 40, start: i, count: 3 })
+                .collect(),
+            drops: vec![Drop { position: 64, topic: "gone".into() }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn headers_round_trip_and_damage_is_seen(words in proptest::array::uniform7(any::<u64>()), shard: u16, bit in 16usize * 8..96 * 8) {
+            let header = IndexHeader {
+                id: LogId { store_id: words[0], shard },
+                base: words[1],
+                segment_bytes: words[2],
+                entries: words[3],
+                keys: words[4],
+                catalog_bytes: words[5],
+                oldest_ms: words[6] as i64,
+                newest_ms: -1,
+            };
+            let mut bytes = header.encode();
+            prop_assert_eq!(IndexHeader::decode(&bytes), Some(header));
+            let _ = header.file_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(IndexHeader::decode(&bytes), None);
+        }
+
+        #[test]
+        fn pages_round_trip_and_damage_is_seen(rows in 0usize..50, at: prop::sample::Index, bit in 0u8..8) {
+            let page = page(rows);
+            let mut bytes = page.encode();
+            prop_assert_eq!(Page::decode(&bytes), Some((page, bytes.len())));
+            let len = u32::from_le_bytes(bytes[0..4].try_into().unwrap()) as usize;
+            let at = at.index(PAGE_HEAD + len);
+            prop_assume!(!(8..PAGE_HEAD).contains(&at));
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(Page::decode(&bytes), None);
+        }
+
+        #[test]
+        fn blocks_round_trip_and_damage_is_seen(count in 0usize..=127, first: u64, bit in 0usize..4096 * 8) {
+            let list: Vec<Entry> = (0..count as u64)
+                .map(|i| Entry { position: i * 100, tags_code: -1, store_time_ms: 5, size: 9, crc: 7 })
+                .collect();
+            let mut block = vec![0; BLOCK];
+            encode_entries(&mut block, first, &list);
+            prop_assert_eq!(entries(&block, first).unwrap().collect::<Vec<_>>(), list);
+            prop_assert!(entries(&block, first.wrapping_add(1)).is_none());
+            block[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(entries(&block, first).is_none());
+        }
+
+        #[test]
+        fn key_blocks_round_trip(count in 0usize..=255, first: u64) {
+            let list: Vec<KeyEntry> = (0..count as u64).map(|i| KeyEntry { hash: i << 40, position: i }).collect();
+            let mut block = vec![0; BLOCK];
+            encode_keys(&mut block, first, &list);
+            prop_assert_eq!(keys(&block, first).unwrap().collect::<Vec<_>>(), list);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = IndexHeader::decode(&bytes);
+            let _ = Page::decode(&bytes);
+            let _ = entries(&bytes, 0).is_some();
+        }
+    }
+}

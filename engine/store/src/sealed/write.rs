@@ -1,0 +1,138 @@
+//! Writes a sealed index file piece by piece.
+//!
+//! Owns: the order of the sections and the temporary file. Invariants: memory in use stays at one buffer; the
+//! file appears under its name only when all of it is durable.
+//! On failure: the error; a temporary file may be left, which the next attempt or open removes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
+
+use super::format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, encode_entries, encode_keys};
+use crate::entry::Entry;
+use crate::envelope::{create_anew, temporary_name};
+use crate::keys::KeyEntry;
+use crate::segments::FileOf;
+
+const BUFFER: usize = 256 * 1024;
+
+pub struct IndexWriter<E: Env> {
+    env: E,
+    path: PathBuf,
+    file: FileOf<E>,
+    buffer: AlignedBuf,
+    used: usize,
+    written: u64,
+    entries: Vec<Entry>,
+    entry_count: u64,
+    key_count: u64,
+    catalog_bytes: u64,
+}
+
+impl<E: Env> IndexWriter<E> {
+    pub async fn create(env: &E, path: &Path) -> io::Result<Self> {
+        let file = create_anew(env.disk(), &temporary_name(path)).await?;
+        Ok(Self {
+            env: env.clone(),
+            path: path.into(),
+            file,
+            buffer: AlignedBuf::zeroed(BUFFER),
+            used: 0,
+            written: BLOCK as u64,
+            entries: Vec::with_capacity(ENTRIES_PER_BLOCK),
+            entry_count: 0,
+            key_count: 0,
+            catalog_bytes: 0,
+        })
+    }
+
+    /// Index that the next entry gets.
+    pub fn next_entry(&self) -> u64 {
+        self.entry_count
+    }
+
+    pub async fn entries(&mut self, entries: &[Entry]) -> io::Result<()> {
+        for entry in entries {
+            self.entries.push(*entry);
+            self.entry_count += 1;
+            if self.entries.len() == ENTRIES_PER_BLOCK {
+                self.entry_block().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn entry_block(&mut self) -> io::Result<()> {
+        let first = self.entry_count - self.entries.len() as u64;
+        let used = self.used;
+        encode_entries(&mut self.buffer[used..used + BLOCK], first, &self.entries);
+        self.entries.clear();
+        self.advance(BLOCK).await
+    }
+
+    /// All keys, sorted. After the last entry.
+    pub async fn keys(&mut self, keys: &[KeyEntry]) -> io::Result<()> {
+        if !self.entries.is_empty() {
+            self.entry_block().await?;
+        }
+        for chunk in keys.chunks(KEYS_PER_BLOCK) {
+            let used = self.used;
+            encode_keys(&mut self.buffer[used..used + BLOCK], self.key_count, chunk);
+            self.key_count += chunk.len() as u64;
+            self.advance(BLOCK).await?;
+        }
+        Ok(())
+    }
+
+    /// The next page of the catalog. After the keys.
+    pub async fn page(&mut self, page: &Page) -> io::Result<()> {
+        let bytes = page.encode();
+        self.catalog_bytes += bytes.len() as u64;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let now = rest.len().min(self.buffer.len() - self.used);
+            let used = self.used;
+            self.buffer[used..used + now].copy_from_slice(&rest[..now]);
+            rest = &rest[now..];
+            self.advance(now).await?;
+        }
+        Ok(())
+    }
+
+    async fn advance(&mut self, bytes: usize) -> io::Result<()> {
+        self.used += bytes;
+        if self.used == self.buffer.len() { self.drain().await } else { Ok(()) }
+    }
+
+    async fn drain(&mut self) -> io::Result<()> {
+        let len = self.used.next_multiple_of(BLOCK);
+        let full = std::mem::replace(&mut self.buffer, AlignedBuf::zeroed(BUFFER));
+        let out = if len == full.len() { full } else { AlignedBuf::copy_of(&full[..len]) };
+        self.file.write_at(self.written, out).await?;
+        self.written += len as u64;
+        self.used = 0;
+        self.env.yield_now().await;
+        Ok(())
+    }
+
+    /// Writes the header and puts the file in its place, durable. Counts in `header` are filled in here.
+    pub async fn finish(mut self, header: IndexHeader) -> io::Result<()> {
+        assert!(self.entries.is_empty(), "keys come between entries and catalog");
+        if self.used > 0 {
+            self.drain().await?;
+        }
+        let header = IndexHeader {
+            entries: self.entry_count,
+            keys: self.key_count,
+            catalog_bytes: self.catalog_bytes,
+            ..header
+        };
+        assert_eq!(header.file_bytes().map(|bytes| bytes as u64), Some(self.written));
+        self.file.write_at(0, AlignedBuf::copy_of(&header.encode())).await?;
+        self.file.sync().await?;
+        let disk = self.env.disk();
+        disk.rename(&temporary_name(&self.path), &self.path).await?;
+        disk.sync_dir(self.path.parent().expect("a shard's directory")).await
+    }
+}

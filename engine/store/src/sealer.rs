@@ -1,0 +1,239 @@
+//! Seals full segments: writes their index file and lets go of their entries in memory.
+//!
+//! Owns: the move of a segment's index from memory to disk, in segment order, at background priority.
+//! Invariants: a segment is sealed once all of it is synced and its keys are collected; the file is durable
+//! before an entry leaves memory; a queue that is dropped meanwhile is not resurrected.
+//! On failure: an I/O error latches the shard (the file cannot be trusted to be written later either).
+
+use std::io;
+use std::rc::Rc;
+
+use ringmq_io::Env;
+use ringmq_io::limits::STORE_ITEMS_PER_TURN;
+
+use crate::entry::Entry;
+use crate::inner::Inner;
+use crate::queues::Run;
+use crate::sealed::SealedIndex;
+use crate::sealed::format::{Drop, IndexHeader, Page, Row};
+use crate::sealed::write::IndexWriter;
+use crate::shard::QueueRef;
+use crate::sorting::sort_in_turns;
+
+/// A queue's part of the segment.
+#[derive(Clone, Copy)]
+struct Part {
+    queue: QueueRef,
+    first: u64,
+    count: u64,
+    start: u64,
+    drops: u32,
+}
+
+pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
+    let mut number = first_unsealed(&inner);
+    loop {
+        let end = inner.segments.base(number + 1);
+        while inner.synced.get() < end || inner.indexed.get() < end {
+            if inner.is_ending() {
+                return;
+            }
+            let behind = if inner.synced.get() < end { &inner.synced } else { &inner.indexed };
+            behind.moved().await;
+        }
+        if inner.is_ending() {
+            return;
+        }
+        if let Err(error) = seal(&inner, number).await {
+            inner.latch("write of a sealed index", &error.to_string());
+            return;
+        }
+        number += 1;
+    }
+}
+
+fn first_unsealed<E: Env>(inner: &Inner<E>) -> u32 {
+    let first = inner.segments.first().map_or(inner.segments.number_of(inner.synced.get()), |s| s.number);
+    (first..)
+        .find(|number| inner.segments.get(*number).is_none_or(|segment| segment.index().is_none()))
+        .expect("numbers go on")
+}
+
+async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
+    let segments = &inner.segments;
+    let (base, end) = (segments.base(number), segments.base(number + 1));
+    let segment = segments.get(number).expect("an unsealed segment is not recycled");
+    let path = segments.path(number, "idx");
+    let mut writer = IndexWriter::create(&inner.env, &path).await?;
+    let mut parts = parts_below(inner, end).await;
+    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+    for part in &mut parts {
+        part.start = writer.next_entry();
+        let mut offset = part.first;
+        while offset < part.first + part.count {
+            let piece = copy_entries(inner, part, offset);
+            if piece.is_empty() {
+                break;
+            }
+            offset += piece.len() as u64;
+            oldest = piece.iter().map(|e| e.store_time_ms).min().unwrap_or(oldest).min(oldest);
+            newest = piece.iter().map(|e| e.store_time_ms).max().unwrap_or(newest).max(newest);
+            writer.entries(&piece).await?;
+        }
+    }
+    let keys = sort_in_turns(&inner.env, keys_below(inner, end).await, Ord::cmp).await;
+    writer.keys(&keys).await?;
+    drop(keys);
+    write_catalog(inner, &mut writer, &parts, end).await?;
+    if newest == i64::MIN {
+        (oldest, newest) = (inner.env.now_ms(), inner.env.now_ms());
+    }
+    writer
+        .finish(IndexHeader {
+            id: inner.id,
+            base,
+            segment_bytes: segments.bytes,
+            entries: 0,
+            keys: 0,
+            catalog_bytes: 0,
+            oldest_ms: oldest,
+            newest_ms: newest,
+        })
+        .await?;
+    let index = SealedIndex::open(&inner.env, &path, inner.id, base, segments.bytes).await?;
+    segment
+        .set_index(index.ok_or_else(|| io::Error::other("an index reads back other than it was written"))?);
+    publish(inner, &parts, number, end).await;
+    segments.close_file(&segment);
+    tracing::debug!(shard = inner.id.shard, base, queues = parts.len(), "segment sealed");
+    Ok(())
+}
+
+/// The queues that have entries below `end`, sorted by name.
+async fn parts_below<E: Env>(inner: &Inner<E>, end: u64) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    loop {
+        {
+            let queues = inner.queues.borrow();
+            let last = queues.len().min(at + STORE_ITEMS_PER_TURN);
+            for number in at..last {
+                let queue = QueueRef(number as u32);
+                let state = queues.get(queue);
+                let count = state.open.count_below(end);
+                if count > 0 {
+                    let (first, drops) = (state.open.first(), state.drops);
+                    parts.push(Part { queue, first, count, start: 0, drops });
+                }
+            }
+            at = last;
+            if at == queues.len() {
+                break;
+            }
+        }
+        inner.env.yield_now().await;
+    }
+    let by_name = |a: &Part, b: &Part| {
+        let queues = inner.queues.borrow();
+        let (a, b) = (queues.get(a.queue), queues.get(b.queue));
+        a.topic.cmp(&b.topic).then(a.id.cmp(&b.id))
+    };
+    sort_in_turns(&inner.env, parts, by_name).await
+}
+
+/// Some entries of a part; none if its queue was dropped meanwhile.
+fn copy_entries<E: Env>(inner: &Inner<E>, part: &Part, offset: u64) -> Vec<Entry> {
+    let queues = inner.queues.borrow();
+    let queue = queues.get(part.queue);
+    if queue.drops != part.drops {
+        return Vec::new();
+    }
+    let left = (part.first + part.count - offset) as usize;
+    let run = queue.open.run_from(offset);
+    run[..run.len().min(left)].to_vec()
+}
+
+async fn keys_below<E: Env>(inner: &Inner<E>, end: u64) -> Vec<crate::keys::KeyEntry> {
+    let mut keys = Vec::new();
+    let first = inner.keys.borrow().first_chunk();
+    for at in first.. {
+        {
+            let open = inner.keys.borrow();
+            let Some(chunk) = open.chunk(at) else {
+                break;
+            };
+            let below = chunk.partition_point(|key| key.position < end);
+            keys.extend_from_slice(&chunk[..below]);
+            if below < chunk.len() {
+                break;
+            }
+        }
+        inner.env.yield_now().await;
+    }
+    keys
+}
+
+async fn write_catalog<E: Env>(
+    inner: &Inner<E>,
+    writer: &mut IndexWriter<E>,
+    parts: &[Part],
+    end: u64,
+) -> io::Result<()> {
+    // Drops come first: a row holds what came after the drop of its topic.
+    let drops: Vec<Drop> = inner
+        .drops
+        .borrow()
+        .iter()
+        .filter(|drop| drop.position < end)
+        .map(|drop| Drop { position: drop.position, topic: drop.topic.to_string() })
+        .collect();
+    for chunk in drops.chunks(STORE_ITEMS_PER_TURN) {
+        writer.page(&Page { drops: chunk.to_vec(), ..Page::default() }).await?;
+    }
+    for chunk in parts.chunks(STORE_ITEMS_PER_TURN) {
+        let mut page = Page::default();
+        for part in chunk {
+            let queues = inner.queues.borrow();
+            let queue = queues.get(part.queue);
+            if queue.drops != part.drops {
+                continue;
+            }
+            if page.topics.last().is_none_or(|last| **last != *queue.topic) {
+                page.topics.push(queue.topic.to_string());
+            }
+            page.rows.push(Row {
+                topic: page.topics.len() as u32 - 1,
+                queue_id: queue.id,
+                first_offset: part.first,
+                start: u32::try_from(part.start).expect("a segment has fewer than 2^32 messages"),
+                count: part.count as u32,
+            });
+        }
+        writer.page(&page).await?;
+    }
+    Ok(())
+}
+
+/// Reads go to the file from now on.
+async fn publish<E: Env>(inner: &Inner<E>, parts: &[Part], number: u32, end: u64) {
+    for chunk in parts.chunks(STORE_ITEMS_PER_TURN) {
+        {
+            let mut queues = inner.queues.borrow_mut();
+            for part in chunk {
+                let queue = queues.get_mut(part.queue);
+                if queue.drops == part.drops {
+                    queue.runs.push_back(Run {
+                        first: part.first,
+                        start: part.start as u32,
+                        count: part.count as u32,
+                        segment: number,
+                    });
+                    queue.open.forget_before(part.first + part.count);
+                }
+            }
+        }
+        inner.env.yield_now().await;
+    }
+    inner.keys.borrow_mut().forget_below(end);
+    inner.drops.borrow_mut().retain(|drop| drop.position >= end);
+}
