@@ -1,23 +1,25 @@
 //! The `ringmq` binary: one program for every role.
+//!
+//! Exit status: 0 after a clean stop (SIGTERM, SIGINT) or a finished command, 1 with a message otherwise.
 
-use clap::{Parser, Subcommand};
+mod cli;
+mod logging;
+mod namesrv;
+mod ready;
 
-#[derive(Parser)]
-#[command(name = "ringmq", version, about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
+use anyhow::Result;
+use clap::Parser;
 
-#[derive(Subcommand)]
-enum Command {
-    /// Load a broker and measure it.
-    Bench(ringmq_bench::BenchArgs),
-}
+use cli::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Some(Command::Bench(args)) => ringmq_bench::run(&args),
-        None => anyhow::bail!("no command"),
+fn main() -> Result<()> {
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Standalone(cli::Standalone::default()));
+    if let Command::Bench(args) = command {
+        return ringmq_bench::run(&args);
+    }
+    let _logs = logging::start();
+    match command {
+        Command::Namesrv(args) => namesrv::run(&args),
+        _ => unreachable!(),
     }
 }

@@ -1,0 +1,111 @@
+//! The command line. Other programs rely on it: names and defaults change only with a major version.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "ringmq",
+    version,
+    about = "A drop-in replacement for the Apache RocketMQ broker and name server",
+    after_help = "Without a command: ringmq standalone.\nLogs go to standard error; RUST_LOG filters them (default: info)."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Name server and broker in one process
+    Standalone(Standalone),
+    /// A broker that registers with name servers
+    Broker(Broker),
+    /// A name server
+    Namesrv(Namesrv),
+    /// Load a broker and measure it
+    Bench(ringmq_bench::BenchArgs),
+}
+
+#[derive(Args)]
+pub struct Standalone {
+    /// Directory of everything that is stored
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub data: PathBuf,
+    /// Port of the name server; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9876)]
+    pub namesrv_port: u16,
+    /// Port of the broker; 0 picks a free one [default: broker.conf's listenPort, else 10911]
+    #[arg(long, value_name = "PORT")]
+    pub listen_port: Option<u16>,
+    /// Address that both listen on, and that clients are told unless broker.conf has brokerIP1
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub bind: IpAddr,
+    /// Shards of a new store [default: one per available core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: Option<u16>,
+    /// RocketMQ's broker.conf
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Default for Standalone {
+    fn default() -> Self {
+        #[derive(Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            args: Standalone,
+        }
+        Defaults::parse_from(["ringmq"]).args
+    }
+}
+
+#[derive(Args)]
+pub struct Broker {
+    /// RocketMQ's broker.conf
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Name servers, separated by `;` (wins over broker.conf's namesrvAddr)
+    #[arg(short, long, value_name = "NAMESRV[;NAMESRV]")]
+    pub namesrv: Option<String>,
+    /// Shards of a new store [default: one per available core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct Namesrv {
+    /// Port to listen on; 0 picks a free one [default: namesrv.conf's listenPort, else 9876]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// RocketMQ's namesrv.conf
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_arguments_mean_standalone_with_its_defaults() {
+        assert!(Cli::parse_from(["ringmq"]).command.is_none());
+        let defaults = Standalone::default();
+        assert_eq!(defaults.data, PathBuf::from("./data"));
+        assert_eq!(defaults.namesrv_port, 9876);
+    }
+
+    #[test]
+    fn the_documented_forms_parse() {
+        for line in [
+            "ringmq standalone --data d --namesrv-port 0 --listen-port 0 --shards 2 -c broker.conf",
+            "ringmq broker -c broker.conf -n 127.0.0.1:9876;127.0.0.1:9877 --shards 2",
+            "ringmq namesrv -p 0 -c namesrv.conf",
+            "ringmq bench send --size 1024 --connections 8 --in-flight 64",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+}
