@@ -8,14 +8,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use ringmq_io::Listener;
 use ringmq_io::limits::{ACCEPTED_WAITING_MAX, LISTEN_BACKLOG};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::driver::Driver;
 use crate::fd::RingFd;
@@ -135,5 +135,7 @@ impl Drop for ListenerState {
         if let Some(token) = self.accepting.borrow().armed {
             self.driver.cancel(token);
         }
+        // The ring closes the descriptor later this turn; until then nobody may connect.
+        let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
     }
 }

@@ -90,6 +90,37 @@ fn open_direct(path: &Path, mode: OpenMode) -> io::Result<(OwnedFd, u64)> {
     Ok((file.into(), len))
 }
 
+/// Each directory that was made is named durably in its parent.
+fn create_dir_all(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir_all(parent)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        other => other?,
+    }
+    fs::File::open(parent)?.sync_all()
+}
+
+/// A directory of our own on tmpfs, where everybody may write: nobody else can have made it or get in.
+fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    let meta = fs::symlink_metadata(path)?;
+    if meta.is_dir() && meta.uid() == nix::unistd::Uid::effective().as_raw() && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "it belongs to somebody else or others may write to it",
+    ))
+}
+
 fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -168,7 +199,7 @@ impl Disk for UringDisk {
     }
 
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.at_path(path, |path| fs::create_dir_all(path)).await
+        self.at_path(path, create_dir_all).await
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -208,7 +239,14 @@ impl Disk for UringDisk {
         }
         let data = fs::canonicalize(data).or_else(|_| std::path::absolute(data)).ok()?;
         let name = format!("ringmq-{}-{:016x}", nix::unistd::Uid::effective(), fnv1a(&data));
-        Some(shm.join(name))
+        let dir = shm.join(name);
+        match private_dir(&dir) {
+            Ok(()) => Some(dir),
+            Err(e) => {
+                tracing::warn!("no hot ring in {}: {e}", dir.display());
+                None
+            }
+        }
     }
 }
 

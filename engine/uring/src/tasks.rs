@@ -59,8 +59,10 @@ impl Tasks {
         let (key, tasks) = (entry.key(), self.running.clone());
         let wrapped = async move {
             task.await;
-            let me = tasks.borrow_mut().remove(key);
-            me.detach();
+            // Not there when the core is ending: then `end` has the handle.
+            if let Some(me) = tasks.borrow_mut().try_remove(key) {
+                me.detach();
+            }
         };
         let task = glommio::spawn_local_into(wrapped, self.queue(class)).expect("the queue exists");
         entry.insert(task);
