@@ -10,6 +10,8 @@
 pub(crate) mod json_text;
 mod pull;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use thiserror::Error;
 

@@ -11,6 +11,8 @@ mod manage;
 mod namesrv;
 mod pull;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub use consume::*;
 pub use manage::*;
