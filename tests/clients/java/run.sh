@@ -4,7 +4,9 @@
 #   run.sh build
 #   run.sh NAMESRV [scenario ... | all]              scenarios, e.g. run.sh 127.0.0.1:9876 send_sync
 #   run.sh list                                      names of the scenarios
-#   run.sh stress NAMESRV send|verify --help         acknowledged-message bookkeeping for crash tests
+#   run.sh stress NAMESRV send --topic T --acks FILE [--messages N --seconds S --threads K --queues Q --size B]
+#   run.sh stress NAMESRV consume --topic T --group G --out FILE [--idle-seconds S]
+#   run.sh stress NAMESRV verify --acks FILE [--consumed FILE]
 #   run.sh traffic NAMESRV                           the traffic of the golden frames
 #
 # JAVA_OPTS: further JVM flags, e.g. -Drocketmq.serialize.type=ROCKETMQ for binary headers.
@@ -26,7 +28,7 @@ build() {
   exec 9>&-
 }
 
-[[ $# -ge 1 ]] || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+[[ $# -ge 1 ]] || { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 build
 case $1 in
   build) exit 0 ;;

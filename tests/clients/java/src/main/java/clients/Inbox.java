@@ -10,6 +10,14 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /** What consumers received, in order of arrival; filled by the client's threads, read by the scenario. */
 final class Inbox {
+    /**
+     * Seconds to wait for a push consumer's messages. Normally they come at once, but the client has a
+     * race of its own: if its rebalancing changes the subscription's version while a heartbeat holds
+     * the lock, the new version is not sent and pulls are refused with SUBSCRIPTION_NOT_LATEST until
+     * the next heartbeat, 30 s later (seen against Apache's broker on a busy machine).
+     */
+    static final long PATIENCE = 45;
+
     private final List<MessageExt> messages = new ArrayList<>();
 
     synchronized void addAll(Collection<MessageExt> batch) {

@@ -37,9 +37,9 @@ final class Positions {
         consumer.setConsumeFromWhere(where);
         consumer.subscribe(topic, "*");
         consumer.start();
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
         texts.addAll(Texts.send(producer, topic, "after", 10));
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
     }
 
     /**
@@ -65,7 +65,7 @@ final class Positions {
             .format(Instant.ofEpochMilli(between)));
         push.subscribe(queue.getTopic(), "*");
         push.start();
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
 
         DefaultLitePullConsumer lite = session.newLitePullConsumer(session.group("lite"));
         lite.start();
@@ -88,11 +88,11 @@ final class Positions {
         List<String> first = Texts.send(producer, topic, "first", 50);
         Inbox inbox = new Inbox();
         DefaultMQPushConsumer consumer = session.pushConsumer(group, topic, inbox);
-        inbox.awaitExactly(first, 20);
+        inbox.awaitExactly(first, Inbox.PATIENCE);
         consumer.shutdown();
         List<String> second = Texts.send(producer, topic, "second", 50);
         Inbox next = new Inbox();
         session.pushConsumer(group, topic, next);
-        next.awaitExactly(second, 20);
+        next.awaitExactly(second, Inbox.PATIENCE);
     }
 }

@@ -31,7 +31,7 @@ final class Pushing {
         long worst = 0;
         for (int i = 0; i < 5; i++) {
             // Out for 1.5 s: held by the broker, and not merely between two pulls.
-            Await.until("a held pull for each queue", 30, () -> Queues.waiting(consumer, topic, 2, 1500));
+            Await.until("a held pull for each queue", Inbox.PATIENCE, () -> Queues.waiting(consumer, topic, 2, 1500));
             long sent = System.nanoTime();
             Texts.send(producer, topic, "poll" + i, 1);
             inbox.awaitMoreThan(i, 10);
@@ -54,7 +54,7 @@ final class Pushing {
         Failure.unless(Collections.disjoint(Queues.owned(a, topic), Queues.owned(b, topic)), "a queue has two consumers");
 
         List<String> texts = Texts.send(producer, topic, "shared", 80);
-        Await.until("all messages", 20, () -> inboxA.size() + inboxB.size() >= 80);
+        Await.until("all messages", Inbox.PATIENCE, () -> inboxA.size() + inboxB.size() >= 80);
         Inbox both = new Inbox();
         both.addAll(inboxA.messages());
         both.addAll(inboxB.messages());
@@ -67,7 +67,7 @@ final class Pushing {
         int before = inboxA.size();
         int beforeB = inboxB.size();
         texts = Texts.send(producer, topic, "alone", 40);
-        Await.until("all messages at the one that stayed", 20, () -> inboxA.size() >= before + 40);
+        Await.until("all messages at the one that stayed", Inbox.PATIENCE, () -> inboxA.size() >= before + 40);
         Set<String> seen = new HashSet<>(inboxA.bodies().subList(before, inboxA.size()));
         Failure.unless(seen.containsAll(texts), "messages missing after the other left");
         Failure.unlessEqual(beforeB, inboxB.size(), "messages at the one that left");
@@ -87,7 +87,7 @@ final class Pushing {
         }
         texts.addAll(Texts.send(producer, topic, "after", 20));
         for (Inbox inbox : inboxes) {
-            inbox.awaitExactly(texts, 20);
+            inbox.awaitExactly(texts, Inbox.PATIENCE);
         }
     }
 
@@ -111,16 +111,16 @@ final class Pushing {
         DefaultMQPushConsumer consumer = session.newPushConsumer(session.group("c"), inbox);
         consumer.subscribe(topic, "A || Aa");
         consumer.start();
-        inbox.awaitExactly(wanted, 20);
+        inbox.awaitExactly(wanted, Inbox.PATIENCE);
         // A message that passes must wake a held pull behind ones that do not.
-        Await.until("a held pull for each queue", 30, () -> Queues.waiting(consumer, topic, 2, 500));
+        Await.until("a held pull for each queue", Inbox.PATIENCE, () -> Queues.waiting(consumer, topic, 2, 500));
         for (String tag : new String[] {"B", "C", "A"}) {
             Message message = Texts.message(topic, tag + "-late");
             message.setTags(tag);
             Texts.stored(producer.send(message));
         }
         wanted.add("A-late");
-        inbox.awaitExactly(wanted, 5);
+        inbox.awaitExactly(wanted, Inbox.PATIENCE);
     }
 
     /**
@@ -135,7 +135,7 @@ final class Pushing {
         Inbox inbox = new Inbox();
         DefaultMQPushConsumer first = orderlyConsumer(session, group, topic, inbox);
         List<String> texts = sendInOrder(producer, queues, "first", 100);
-        inbox.awaitExactly(texts, 30);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
         checkOrder(inbox, 0);
 
         Raw raw = new Raw(producer);
@@ -150,7 +150,7 @@ final class Pushing {
         first.shutdown();
         orderlyConsumer(session, group, topic, inbox);
         texts.addAll(sendInOrder(producer, queues, "second", 100));
-        inbox.awaitExactly(texts, 45);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
         checkOrder(inbox, before);
     }
 

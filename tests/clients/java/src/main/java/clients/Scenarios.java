@@ -26,7 +26,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
  */
 public final class Scenarios {
     /** Far above what a scenario needs, so that a hang becomes a FAIL. */
-    private static final long LIMIT_SECONDS = 100;
+    private static final long LIMIT_SECONDS = 150;
 
     /** Scenarios at a time; most of their time is waiting for held pulls and rebalancing. */
     private static final int AT_A_TIME = 4;

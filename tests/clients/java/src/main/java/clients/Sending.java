@@ -68,7 +68,7 @@ final class Sending {
         Failure.unless(failures.isEmpty(), failures.size() + " sends failed, e.g. " + failures.peek());
         Inbox inbox = new Inbox();
         session.pushConsumer(session.group("reader"), topic, inbox);
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
     }
 
     static void oneway(Session session) throws Exception {
@@ -81,7 +81,7 @@ final class Sending {
         }
         Inbox inbox = new Inbox();
         session.pushConsumer(session.group("reader"), topic, inbox);
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
     }
 
     static void batch(Session session) throws Exception {

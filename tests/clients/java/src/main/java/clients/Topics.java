@@ -35,7 +35,7 @@ final class Topics {
         Failure.unless(session.admin().fetchAllTopicList().getTopicList().contains(topic), "not in the topic list");
         Inbox inbox = new Inbox();
         session.pushConsumer(session.group("reader"), topic, inbox);
-        inbox.awaitExactly(texts, 20);
+        inbox.awaitExactly(texts, Inbox.PATIENCE);
     }
 
     static void adminCreated(Session session) throws Exception {
