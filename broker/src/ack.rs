@@ -1,0 +1,261 @@
+//! Acknowledgements of sends: each leaves when its message is as safe as the flush mode promises.
+//!
+//! Owns: per shard, the sends that were appended and not yet answered, and the pump tasks that answer them. ASYNC_FLUSH,
+//! and messages that ask not to wait (property WAIT=false), are answered when the shard says that they survive the
+//! process; SYNC_FLUSH when they survive a power loss.
+//! Invariants: entries are in log order, so what a watermark has passed is a prefix; an entry above the watermark is
+//! never answered with success; bounded by the ring, since every entry is a record that the ring still holds or the
+//! shard still flushes.
+//! On failure: a latched shard answers SYSTEM_ERROR with the reason; a sync that takes longer than `syncFlushTimeout`
+//! answers FLUSH_DISK_TIMEOUT, as RocketMQ does (stored, not yet safe).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use ringmq_io::sync::Watermark;
+use ringmq_io::{Class, Env};
+use ringmq_store::{Latched, Shard};
+use ringmq_wire::Serialization;
+use ringmq_wire::code::response_code;
+use ringmq_wire::encode::{SendAnswer, send_response};
+use ringmq_wire::message_id::offset_id;
+
+use crate::config::{BrokerConfig, FlushMode};
+use crate::core::Identity;
+use crate::reply::Responder;
+
+/// Entries answered between two yields.
+const ANSWERS_PER_TURN: usize = 512;
+
+/// A unique key as producers make it; longer ones are kept on the heap.
+const KEY_INLINE: usize = 36;
+
+/// The message's UNIQ_KEY, which the answer calls transactionId.
+pub enum UniqueKey {
+    None,
+    Inline(u8, [u8; KEY_INLINE]),
+    Heap(Box<str>),
+}
+
+impl UniqueKey {
+    pub fn of(key: Option<&str>) -> Self {
+        match key {
+            None => Self::None,
+            Some(key) if key.len() <= KEY_INLINE => {
+                let mut bytes = [0; KEY_INLINE];
+                bytes[..key.len()].copy_from_slice(key.as_bytes());
+                Self::Inline(key.len() as u8, bytes)
+            }
+            Some(key) => Self::Heap(key.into()),
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Inline(len, bytes) => std::str::from_utf8(&bytes[..usize::from(*len)]).ok(),
+            Self::Heap(key) => Some(key),
+        }
+    }
+}
+
+/// A stored send that waits for its acknowledgement.
+pub struct Pending<E: Env> {
+    pub responder: Responder<E>,
+    /// Log position that a watermark has to reach.
+    pub end: u64,
+    pub queue_id: u32,
+    pub queue_offset: u64,
+    pub physical: u64,
+    pub key: UniqueKey,
+    /// A batch: the physical offsets of all its records, the first included.
+    pub batch: Option<Box<[u64]>>,
+}
+
+struct Entry<E: Env> {
+    pending: Pending<E>,
+    appended_ns: u64,
+}
+
+type Line<E> = RefCell<VecDeque<Entry<E>>>;
+
+/// See the module.
+pub struct AckQueue<E: Env> {
+    env: E,
+    shard: Shard<E>,
+    /// Wait for `Shard::kill_safe`.
+    kill_safe: Line<E>,
+    /// Wait for `Shard::synced`.
+    synced: Line<E>,
+    sync_flush: bool,
+    sync_timeout: Duration,
+    store_host: SocketAddr,
+    region: String,
+    trace_on: bool,
+}
+
+impl<E: Env> AckQueue<E> {
+    pub fn new(env: &E, shard: &Shard<E>, config: &BrokerConfig, identity: &Identity) -> Rc<Self> {
+        Rc::new(Self {
+            env: env.clone(),
+            shard: shard.clone(),
+            kill_safe: RefCell::default(),
+            synced: RefCell::default(),
+            sync_flush: config.flush_disk_type == FlushMode::Sync,
+            sync_timeout: Duration::from_millis(config.sync_flush_timeout_ms),
+            store_host: identity.store_host,
+            region: identity.region.clone(),
+            trace_on: identity.trace_on,
+        })
+    }
+
+    pub fn start(self: &Rc<Self>, env: &E) {
+        env.spawn(Class::Foreground, self.clone().pump_kill_safe());
+        if self.sync_flush {
+            env.spawn(Class::Foreground, self.clone().pump_synced());
+        }
+    }
+
+    /// Acknowledges later. `wait`: the message may wait for the disk (it does not say WAIT=false).
+    pub fn push(&self, pending: Pending<E>, wait: bool) {
+        if pending.responder.is_oneway() {
+            return;
+        }
+        let to_disk = self.sync_flush && wait;
+        let appended_ns = if to_disk { self.env.monotonic_ns() } else { 0 };
+        let line = if to_disk { &self.synced } else { &self.kill_safe };
+        let mut line = line.borrow_mut();
+        debug_assert!(line.back().is_none_or(|last| last.pending.end <= pending.end));
+        line.push_back(Entry { pending, appended_ns });
+        if to_disk {
+            self.shard.request_sync();
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.kill_safe.borrow().len() + self.synced.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    async fn pump_kill_safe(self: Rc<Self>) {
+        loop {
+            // Made first: a move while the line is worked through must not be missed.
+            let moved = self.shard.kill_safe().moved();
+            self.answer_safe(&self.kill_safe, self.shard.kill_safe()).await;
+            moved.await;
+        }
+    }
+
+    async fn pump_synced(self: Rc<Self>) {
+        loop {
+            let moved = self.shard.synced().moved();
+            self.answer_safe(&self.synced, self.shard.synced()).await;
+            match self.until_first_timeout() {
+                None => moved.await,
+                Some(time) if time.is_zero() => self.answer_timed_out().await,
+                Some(time) => moved.or(self.env.sleep(time)).await,
+            }
+        }
+    }
+
+    /// `None` when nothing waits. The timer is set for each round: a round is a disk flush, which costs far more.
+    fn until_first_timeout(&self) -> Option<Duration> {
+        let waited = self.env.monotonic_ns() - self.synced.borrow().front()?.appended_ns;
+        Some(self.sync_timeout.saturating_sub(Duration::from_nanos(waited)))
+    }
+
+    async fn answer_safe(&self, line: &Line<E>, mark: &Watermark) {
+        let mut answered = 0;
+        loop {
+            let Some(entry) = self.take_safe(line, mark.get()) else { break };
+            self.answer(entry, response_code::SUCCESS);
+            answered += 1;
+            if answered % ANSWERS_PER_TURN == 0 {
+                self.env.yield_now().await;
+            }
+        }
+        if let Some(latched) = self.shard.latched() {
+            self.refuse_all(line, &latched).await;
+        }
+    }
+
+    fn take_safe(&self, line: &Line<E>, mark: u64) -> Option<Pending<E>> {
+        let mut line = line.borrow_mut();
+        line.pop_front_if(|first| first.pending.end <= mark).map(|entry| entry.pending)
+    }
+
+    async fn refuse_all(&self, line: &Line<E>, latched: &Latched) {
+        let remark = latched.to_string();
+        let mut refused = 0;
+        loop {
+            let Some(entry) = line.borrow_mut().pop_front() else { break };
+            entry.pending.responder.refuse(response_code::SYSTEM_ERROR, &remark);
+            refused += 1;
+            if refused % ANSWERS_PER_TURN == 0 {
+                self.env.yield_now().await;
+            }
+        }
+    }
+
+    async fn answer_timed_out(&self) {
+        while self.until_first_timeout().is_some_and(|time| time.is_zero()) {
+            let Some(entry) = self.synced.borrow_mut().pop_front() else { break };
+            self.answer(entry.pending, response_code::FLUSH_DISK_TIMEOUT);
+        }
+        self.env.yield_now().await;
+    }
+
+    fn answer(&self, pending: Pending<E>, code: i32) {
+        let Pending { responder, queue_id, queue_offset, physical, key, batch, .. } = pending;
+        let first = offset_id(self.store_host, physical as i64);
+        let all = batch.map(|records| self.joined_ids(&records));
+        responder.answer(|out, opaque| {
+            let answer = SendAnswer {
+                code,
+                opaque,
+                remark: None,
+                msg_id: all.as_deref().unwrap_or(first.as_str()),
+                queue_id: queue_id as i32,
+                queue_offset: queue_offset as i64,
+                transaction_id: key.as_str(),
+                batch_uniq_id: None,
+                recall_handle: None,
+                region: &self.region,
+                trace_on: self.trace_on,
+            };
+            send_response(out, Serialization::Json, &answer)
+        });
+    }
+
+    fn joined_ids(&self, records: &[u64]) -> String {
+        let mut ids = String::with_capacity(records.len() * 33);
+        for (i, physical) in records.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "," };
+            let _ = write!(ids, "{separator}{}", offset_id(self.store_host, *physical as i64));
+        }
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_any_length_are_kept() {
+        for key in
+            ["", "7F0000010001AAAA00000000000000FF", &"k".repeat(36), &"k".repeat(37), &"ü".repeat(300)]
+        {
+            assert_eq!(UniqueKey::of(Some(key)).as_str(), Some(key));
+        }
+        assert_eq!(UniqueKey::of(None).as_str(), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Questions between cores, with answers.
+//!
+//! Owns: tickets of questions under way, and what can be asked. Invariants: each question is answered exactly once
+//! (the core that is asked never forgets one); an answer finds its asker by ticket, or is dropped if the asker has
+//! given up. On failure: an error on the asked core is part of the answer.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use hashbrown::HashMap;
+
+use crate::control_plane::WantedTopic;
+use crate::reply::Refusal;
+use crate::stats::CoreStats;
+
+/// What one core asks another.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Of the core of the queue's shard.
+    Queue {
+        topic: Box<str>,
+        queue_id: u32,
+    },
+    /// Forget the topic's queues in all shards of the core that is asked.
+    DropQueues {
+        topic: Box<str>,
+    },
+    /// Records by key in all shards of the core that is asked.
+    Records {
+        topic: Box<str>,
+        key: Box<str>,
+        begin_ms: i64,
+        end_ms: i64,
+        max: usize,
+    },
+    Stats,
+    /// Of the control core.
+    CreateTopic(WantedTopic),
+    CreateGroup(Box<str>),
+}
+
+/// State of one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
+    pub min: u64,
+    pub max: u64,
+    /// Message 0 is there and young (see `Shard::is_young`).
+    pub young: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Queue(QueueState),
+    Dropped(Result<(), String>),
+    Records(Result<Vec<Vec<u8>>, String>),
+    Stats(CoreStats),
+    Created(Result<(), Refusal>),
+}
+
+#[derive(Default)]
+struct Slot {
+    answer: Cell<Option<Answer>>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// Questions of this core that wait for their answers. Numbers are never reused, so a late answer to a question that
+/// was given up cannot answer another.
+#[derive(Default)]
+pub struct Tickets {
+    slots: RefCell<HashMap<u64, Rc<Slot>>>,
+    last: Cell<u64>,
+}
+
+impl Tickets {
+    pub fn take(self: &Rc<Self>) -> Ticket {
+        let slot = Rc::new(Slot::default());
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        self.slots.borrow_mut().insert(number, slot.clone());
+        Ticket { tickets: self.clone(), slot, number }
+    }
+
+    pub fn answer(&self, number: u64, answer: Answer) {
+        if let Some(slot) = self.slots.borrow().get(&number) {
+            slot.answer.set(Some(answer));
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A question under way.
+pub struct Ticket {
+    tickets: Rc<Tickets>,
+    slot: Rc<Slot>,
+    pub number: u64,
+}
+
+impl Ticket {
+    pub async fn answer(self) -> Answer {
+        poll_fn(|cx| match self.slot.answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                self.slot.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tickets.slots.borrow_mut().remove(&self.number);
+    }
+}

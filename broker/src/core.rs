@@ -1,0 +1,412 @@
+//! One core of the broker: its shards, its replica of the tables, its connections, its way to the other cores.
+//!
+//! Owns: everything that the handlers of this core share. Invariants: shared nothing: a `Core` never leaves its thread;
+//! what another core must know goes through `hop`. Core 0 also has the control plane.
+//! On failure: a latched shard refuses; the other shards of the core go on.
+
+use std::cell::{OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ringmq_io::{Class, Env, Lanes};
+use ringmq_store::Shard;
+use ringmq_transport::{ConnId, Connection, ExtentOf, Server};
+use ringmq_wire::message_id::{MessageId, UniqueIdGenerator};
+
+use crate::ack::AckQueue;
+use crate::ask::{Answer, Question, QueueState, Tickets};
+use crate::carried::Carried;
+use crate::config::BrokerConfig;
+use crate::control_plane::ControlPlane;
+use crate::hold::Holds;
+use crate::hop::{CoreMessage, Hop, MessageOf};
+use crate::lifecycle::Lifecycle;
+use crate::parked::Parked;
+use crate::placement::Placement;
+use crate::reply::Origin;
+use crate::request::{OwnedRequest, Target};
+use crate::stats::{CoreStats, Counters};
+use crate::tables::{TableChange, Tables, Topic};
+
+/// Messages from other cores handled between two yields.
+const LANE_MESSAGES_PER_TURN: usize = 64;
+
+/// Who this broker is, the same on every core.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub cluster: String,
+    pub broker_name: String,
+    pub broker_id: u64,
+    /// `brokerIP1:listenPort`: in every record, in every offset message id, and what name servers tell clients.
+    pub store_host: SocketAddr,
+    pub region: String,
+    pub trace_on: bool,
+    /// Properties that every stored message gets.
+    pub added_properties: String,
+}
+
+impl Identity {
+    pub fn new(config: &BrokerConfig, listen_port: u16) -> Self {
+        let added = |name: &str, value: &str| format!("{name}\u{1}{value}\u{2}");
+        let trace_on = if config.trace_on { "true" } else { "false" };
+        Self {
+            cluster: config.broker_cluster_name.clone(),
+            broker_name: config.broker_name.clone(),
+            broker_id: config.broker_id,
+            store_host: SocketAddr::new(config.broker_ip1, listen_port),
+            region: config.region_id.clone(),
+            trace_on: config.trace_on,
+            added_properties: added("MSG_REGION", &config.region_id)
+                + &added("TRACE_ON", trace_on)
+                + &added("CLUSTER", &config.broker_cluster_name),
+        }
+    }
+}
+
+/// A shard of this core with what waits on it.
+pub struct LocalShard<E: Env> {
+    pub shard: Shard<E>,
+    pub acks: Rc<AckQueue<E>>,
+    pub parked: Rc<Parked<E>>,
+}
+
+pub struct Core<E: Env> {
+    pub env: E,
+    pub config: Rc<BrokerConfig>,
+    pub identity: Identity,
+    pub placement: Placement,
+    pub tables: Tables,
+    pub hop: Rc<Hop<E>>,
+    pub counters: Counters,
+    /// Of the connections, in both directions.
+    pub transport: Rc<ringmq_transport::Counters>,
+    pub lifecycle: Lifecycle,
+    pub holds: Holds<E>,
+    pub(crate) carried: Carried,
+    tickets: Rc<Tickets>,
+    /// By shard id; `None` where another core runs it.
+    shards: Box<[Option<LocalShard<E>>]>,
+    unique_ids: RefCell<UniqueIdGenerator>,
+    control: OnceCell<Rc<dyn ControlPlane<E>>>,
+    server: OnceCell<Rc<Server<E>>>,
+}
+
+impl<E: Env> Core<E> {
+    /// `shards` are the ones that `placement` gives to this core, opened.
+    pub fn new(
+        env: &E,
+        config: Rc<BrokerConfig>,
+        identity: Identity,
+        placement: Placement,
+        hop: Rc<Hop<E>>,
+        shards: Vec<Shard<E>>,
+    ) -> Rc<Self> {
+        let mut by_id: Vec<Option<LocalShard<E>>> = (0..placement.shards()).map(|_| None).collect();
+        for shard in shards {
+            assert_eq!(placement.core(shard.id()), env.core(), "shard {} is not of this core", shard.id());
+            let id = usize::from(shard.id());
+            by_id[id] = Some(LocalShard {
+                acks: AckQueue::new(env, &shard, &config, &identity),
+                parked: Parked::new(),
+                shard,
+            });
+        }
+        let pid = std::process::id() as u16;
+        Rc::new(Self {
+            env: env.clone(),
+            tables: Tables::new(placement, config.broker_permission),
+            holds: Holds::new(placement.shards()),
+            unique_ids: RefCell::new(UniqueIdGenerator::new(
+                identity.store_host.ip(),
+                pid,
+                env.random() as u32,
+            )),
+            config,
+            identity,
+            placement,
+            hop,
+            counters: Counters::default(),
+            transport: Rc::default(),
+            lifecycle: Lifecycle::default(),
+            carried: Carried::default(),
+            tickets: Rc::default(),
+            shards: by_id.into(),
+            control: OnceCell::new(),
+            server: OnceCell::new(),
+        })
+    }
+
+    /// Starts the tasks that every core has: the receiver of the lanes, long-poll wake-ups and time-outs.
+    pub fn start(self: &Rc<Self>) {
+        self.env.spawn(Class::Foreground, self.clone().receive());
+        self.start_holds();
+        for local in self.local_shards() {
+            local.acks.start(&self.env);
+        }
+    }
+
+    /// Only on core 0, once.
+    pub fn set_control(&self, control: Rc<dyn ControlPlane<E>>) {
+        assert_eq!(self.env.core(), CONTROL_CORE);
+        assert!(self.control.set(control).is_ok(), "the control plane was set twice");
+    }
+
+    pub fn control(&self) -> Option<&Rc<dyn ControlPlane<E>>> {
+        self.control.get()
+    }
+
+    pub fn set_server(&self, server: Rc<Server<E>>) {
+        assert!(self.server.set(server).is_ok(), "the listener was set twice");
+    }
+
+    pub fn server(&self) -> Option<&Rc<Server<E>>> {
+        self.server.get()
+    }
+
+    /// The shard, if this core runs it.
+    pub fn local(&self, shard: u16) -> Option<&LocalShard<E>> {
+        self.shards.get(usize::from(shard))?.as_ref()
+    }
+
+    pub fn local_shards(&self) -> impl Iterator<Item = &LocalShard<E>> {
+        self.shards.iter().flatten()
+    }
+
+    pub fn shard_of(&self, topic: &Topic, queue_id: u32) -> u16 {
+        self.placement.shard(topic.first_shard, queue_id)
+    }
+
+    pub fn core_of(&self, target: Target) -> usize {
+        match target {
+            Target::Control => CONTROL_CORE,
+            Target::Queue { shard, .. } | Target::Shard(shard) => self.placement.core(shard),
+        }
+    }
+
+    /// A unique id for a message whose producer made none.
+    pub fn unique_id(&self) -> MessageId {
+        self.unique_ids.borrow_mut().next(self.env.now_ms())
+    }
+
+    /// Control core: applies a change here and sends it to every other core.
+    pub fn publish(&self, change: TableChange) {
+        debug_assert_eq!(self.env.core(), CONTROL_CORE);
+        self.hop.broadcast(|| CoreMessage::Table(Box::new(change.clone())));
+        self.tables.apply(change);
+    }
+
+    /// Sends an encoded oneway request to a client, wherever its connection is. Does nothing if it is gone.
+    pub fn push_to_client(&self, conn: ConnId, frames: Vec<u8>) {
+        let core = Connection::<E>::core_of(conn);
+        if core == self.env.core() {
+            self.write_to(conn, &frames);
+        } else {
+            self.hop.send(core, CoreMessage::Push { conn, frames });
+        }
+    }
+
+    /// State of a queue, from the core that has it.
+    pub async fn ask_queue(self: &Rc<Self>, topic: &str, queue_id: u32) -> QueueState {
+        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let question = Question::Queue { topic: topic.into(), queue_id };
+        match self.ask(self.placement.core(shard), question).await {
+            Answer::Queue(state) => state,
+            other => unreachable!("asked for a queue, was answered {other:?}"),
+        }
+    }
+
+    /// Forgets a topic's queues on all cores: their offsets start at 0 again. Durable when it returns.
+    pub async fn drop_queues(self: &Rc<Self>, topic: &str) -> Result<(), String> {
+        for core in 0..self.placement.cores() {
+            match self.ask(core, Question::DropQueues { topic: topic.into() }).await {
+                Answer::Dropped(outcome) => outcome?,
+                other => unreachable!("asked to drop queues, was answered {other:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The counters of all cores together.
+    pub async fn stats_of_all(self: &Rc<Self>) -> CoreStats {
+        let mut sum = CoreStats::default();
+        for core in 0..self.placement.cores() {
+            match self.ask(core, Question::Stats).await {
+                Answer::Stats(stats) => sum += stats,
+                other => unreachable!("asked for statistics, was answered {other:?}"),
+            }
+        }
+        sum
+    }
+
+    /// The counters of this core.
+    pub fn stats(&self) -> CoreStats {
+        let counters = &self.counters;
+        let shard_stats = self.local_shards().map(|local| local.shard.stats());
+        CoreStats {
+            put_messages: counters.put_messages.get(),
+            put_bytes: counters.put_bytes.get(),
+            put_refused: counters.put_refused.get(),
+            get_messages: counters.get_messages.get(),
+            get_bytes: counters.get_bytes.get(),
+            pulls_found: counters.pulls_found.get(),
+            pulls_missed: counters.pulls_missed.get(),
+            holds: self.holds.len() as u64,
+            holds_woken: counters.holds_woken.get(),
+            holds_timed_out: counters.holds_timed_out.get(),
+            hops: self.hop.requests.get(),
+            lanes_full: self.hop.lanes_full.get(),
+            unsupported: counters.unsupported_total(),
+            connections: self.server.get().map_or(0, |server| server.connection_count() as u64),
+            frames_in: self.transport.frames_in.get(),
+            frames_out: self.transport.frames_out.get(),
+            bytes_in: self.transport.bytes_in.get(),
+            bytes_out: self.transport.bytes_out.get(),
+            log_bytes: shard_stats.map(|stats| stats.log_end - stats.log_start).sum(),
+            shards_latched: self.local_shards().filter(|local| local.shard.latched().is_some()).count()
+                as u64,
+        }
+    }
+
+    /// Asks a core, this one included.
+    pub async fn ask(self: &Rc<Self>, core: usize, question: Question) -> Answer {
+        if core == self.env.core() {
+            return self.clone().answer(question).await;
+        }
+        let ticket = self.tickets.take();
+        self.hop.send(core, CoreMessage::Ask { ticket: ticket.number, question: Box::new(question) });
+        ticket.answer().await
+    }
+
+    async fn answer(self: Rc<Self>, question: Question) -> Answer {
+        match question {
+            Question::Queue { topic, queue_id } => Answer::Queue(self.queue_state(&topic, queue_id)),
+            Question::Stats => Answer::Stats(self.stats()),
+            Question::DropQueues { topic } => {
+                let mut outcome = Ok(());
+                for local in self.local_shards() {
+                    if let Err(error) = local.shard.drop_queues(&topic).await {
+                        outcome = Err(error.to_string());
+                    }
+                }
+                Answer::Dropped(outcome)
+            }
+            Question::Records { topic, key, begin_ms, end_ms, max } => {
+                let mut found = Vec::new();
+                for local in self.local_shards() {
+                    match local.shard.query_key(&topic, &key, begin_ms, end_ms, max).await {
+                        Ok(records) => found.extend(records),
+                        Err(error) => return Answer::Records(Err(error.to_string())),
+                    }
+                }
+                Answer::Records(Ok(found))
+            }
+            Question::CreateTopic(wanted) => {
+                Answer::Created(self.expect_control().create_topic(wanted).await)
+            }
+            Question::CreateGroup(group) => Answer::Created(self.expect_control().create_group(group).await),
+        }
+    }
+
+    fn expect_control(&self) -> Rc<dyn ControlPlane<E>> {
+        self.control.get().expect("asked after the control plane was started").clone()
+    }
+
+    fn queue_state(&self, topic: &str, queue_id: u32) -> QueueState {
+        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let local = self.local(shard).expect("a queue's core has its shard");
+        match local.shard.find_queue(topic, queue_id) {
+            Some(queue) => {
+                let bounds = local.shard.bounds(queue);
+                QueueState { min: bounds.min, max: bounds.max, young: local.shard.is_young(queue) }
+            }
+            None => QueueState::default(),
+        }
+    }
+
+    /// Takes what other cores send, until all of them are gone.
+    async fn receive(self: Rc<Self>) {
+        let mut taken = 0;
+        while let Some((from, message)) = self.hop.lanes().recv().await {
+            self.on_core_message(from, message);
+            taken += 1;
+            if taken % LANE_MESSAGES_PER_TURN == 0 {
+                self.env.yield_now().await;
+            }
+        }
+    }
+
+    fn on_core_message(self: &Rc<Self>, from: usize, message: MessageOf<E>) {
+        match message {
+            CoreMessage::Request { conn, peer, target, frame } => {
+                let origin = Origin::Remote { hop: self.hop.clone(), conn };
+                self.handle_hopped(OwnedRequest { frame, peer, origin, target: Some(target) });
+            }
+            CoreMessage::Reply { conn, frames } | CoreMessage::Push { conn, frames } => {
+                self.write_to(conn, &frames);
+            }
+            CoreMessage::ReplyWithBody { conn, frames, body } => {
+                // Made in any case: dropping it gives the lease back.
+                let body = self.hop.chunks(from, body);
+                if let Some(conn) = self.connection(conn) {
+                    conn.write_with_body(|out| out.extend_from_slice(&frames), body);
+                }
+            }
+            CoreMessage::Release { lease } => self.hop.release(lease),
+            CoreMessage::Closed { conn } => self.connection_is_gone(conn),
+            CoreMessage::Table(change) => self.tables.apply(*change),
+            CoreMessage::Carried(commits) => self.expect_control().on_carried_commits(commits),
+            CoreMessage::Ask { ticket, question } => {
+                let core = self.clone();
+                self.env.spawn(Class::Foreground, async move {
+                    let answer = Box::new(core.clone().answer(*question).await);
+                    core.hop.send(from, CoreMessage::Answer { ticket, answer });
+                });
+            }
+            CoreMessage::Answer { ticket, answer } => self.tickets.answer(ticket, *answer),
+            CoreMessage::Opened(outcome) => self.lifecycle.peer_opened(from, outcome),
+            CoreMessage::Serve => self.lifecycle.serve.signal(),
+            CoreMessage::Stop => self.lifecycle.stop.signal(),
+            CoreMessage::Stopped(outcome) => self.lifecycle.peer_stopped(from, outcome),
+            CoreMessage::Open { .. } => {
+                tracing::error!(from, "a second start message; ignored");
+                debug_assert!(false, "a second start message from core {from}");
+            }
+        }
+    }
+
+    fn connection(&self, conn: ConnId) -> Option<Rc<Connection<E>>> {
+        self.server.get()?.connection(conn)
+    }
+
+    fn write_to(&self, conn: ConnId, frames: &[u8]) {
+        if let Some(conn) = self.connection(conn) {
+            conn.write(|out| out.extend_from_slice(frames));
+        }
+    }
+
+    /// A connection, here or elsewhere, is gone.
+    pub(crate) fn connection_is_gone(&self, conn: ConnId) {
+        self.holds.drop_connection(conn);
+        if let Some(control) = self.control.get() {
+            control.on_connection_closed(conn);
+        }
+    }
+
+    /// Hands the offsets that came with pulls to the control core.
+    pub(crate) fn flush_carried(&self) {
+        let commits = self.carried.take();
+        if commits.is_empty() {
+            return;
+        }
+        match self.control.get() {
+            Some(control) => control.on_carried_commits(commits),
+            None => self.hop.send(CONTROL_CORE, CoreMessage::Carried(commits)),
+        }
+    }
+}
+
+/// The core that owns the metadata.
+pub const CONTROL_CORE: usize = 0;
+
+/// For signatures elsewhere.
+pub type BodyOf<E> = Vec<ringmq_io::Chunk<ExtentOf<E>>>;

@@ -1,0 +1,127 @@
+//! What the broker reads out of a message's properties before it stores it.
+//!
+//! Invariants: one pass over the text; of a repeated name the last value counts. A message that asks for something that
+//! this broker cannot do yet (a delay, a transaction, …) is refused by name, never stored as an ordinary one.
+
+use ringmq_wire::message::sys_flag;
+use ringmq_wire::properties::{self, name};
+
+/// RocketMQ 5.5.0 MessageConst#PROPERTY_PRIORITY and #PROPERTY_LITE_TOPIC.
+const PRIORITY: &str = "_SYS_MSG_PRIORITY_";
+const LITE_TOPIC: &str = "__LITE_TOPIC";
+
+/// The properties that decide how a message is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits<'a> {
+    pub unique_key: Option<&'a str>,
+    pub tags: Option<&'a str>,
+    /// WAIT=false: the producer does not wait for the disk.
+    pub no_wait: bool,
+    pub has_pop_ck: bool,
+    has_inner_num: bool,
+    /// First of the properties that ask for something that is not built yet.
+    unsupported: Option<(&'static str, &'a str)>,
+}
+
+impl<'a> Traits<'a> {
+    pub fn read(text: &'a str) -> Self {
+        let mut traits = Self::default();
+        for (key, value) in properties::iter(text) {
+            match key {
+                name::UNIQUE_KEY => traits.unique_key = Some(value),
+                name::TAGS => traits.tags = Some(value),
+                name::WAIT => traits.no_wait = !value.eq_ignore_ascii_case("true"),
+                name::POP_CK => traits.has_pop_ck = true,
+                name::INNER_NUM => traits.has_inner_num = true,
+                name::DELAY => traits.ask(name::DELAY, value, asks_delay(value)),
+                name::TIMER_DELIVER_MS => traits.ask(name::TIMER_DELIVER_MS, value, true),
+                name::TIMER_DELAY_SEC => traits.ask(name::TIMER_DELAY_SEC, value, true),
+                name::TIMER_DELAY_MS => traits.ask(name::TIMER_DELAY_MS, value, true),
+                name::TRANSACTION_PREPARED => {
+                    let asks = value.eq_ignore_ascii_case("true");
+                    traits.ask(name::TRANSACTION_PREPARED, value, asks);
+                }
+                PRIORITY => traits.ask(PRIORITY, value, true),
+                LITE_TOPIC => traits.ask(LITE_TOPIC, value, true),
+                _ => {}
+            }
+        }
+        traits
+    }
+
+    fn ask(&mut self, property: &'static str, value: &'a str, asks: bool) {
+        if asks && self.unsupported.is_none() {
+            self.unsupported = Some((property, value));
+        }
+    }
+
+    /// What this message asks for and cannot have, in words for the producer; with the counter's key.
+    pub fn unsupported(&self, flags: i32) -> Option<(&'static str, String)> {
+        if let Some((property, value)) = self.unsupported {
+            let value: String = value.chars().take(64).collect();
+            let what = format!("property {property}={value} is not supported yet by this broker");
+            return Some((property, what));
+        }
+        if flags & sys_flag::TRANSACTION_MASK != 0 {
+            let what =
+                format!("transactional messages (sysFlag {flags:#x}) are not supported yet by this broker");
+            return Some(("transactional sysFlag", what));
+        }
+        None
+    }
+
+    /// RocketMQ 5.5.0 HookUtils#checkInnerBatch: what only the broker writes is not taken from a client, and there are
+    /// no topics of batch queues here yet.
+    pub fn is_inner_batch(&self, flags: i32) -> bool {
+        self.has_inner_num || flags & sys_flag::INNER_BATCH != 0
+    }
+}
+
+/// A level of 0 or below is none; RocketMQ fails on text, here it is refused.
+fn asks_delay(value: &str) -> bool {
+    value.parse::<i32>().map_or(true, |level| level > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(pairs: &[(&str, &str)]) -> String {
+        pairs.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
+    }
+
+    #[test]
+    fn finds_what_it_looks_for() {
+        let text = text(&[("KEYS", "k"), ("TAGS", "a"), ("UNIQ_KEY", "U"), ("WAIT", "false"), ("TAGS", "b")]);
+        let traits = Traits::read(&text);
+        assert_eq!((traits.unique_key, traits.tags, traits.no_wait), (Some("U"), Some("b"), true));
+        assert_eq!(traits.unsupported(0), None);
+        assert!(!Traits::read("WAIT\u{1}true\u{2}").no_wait);
+        assert!(!Traits::read("").no_wait);
+    }
+
+    #[test]
+    fn nothing_that_is_not_built_passes_as_ordinary() {
+        for (name, value) in [
+            ("DELAY", "3"),
+            ("DELAY", "x"),
+            ("TIMER_DELIVER_MS", "1"),
+            ("TIMER_DELAY_SEC", "1"),
+            ("TIMER_DELAY_MS", "1"),
+            ("TRAN_MSG", "true"),
+            ("_SYS_MSG_PRIORITY_", "1"),
+            ("__LITE_TOPIC", "l"),
+        ] {
+            let text = text(&[("KEYS", "k"), (name, value)]);
+            let (counter, remark) = Traits::read(&text).unsupported(0).unwrap();
+            assert_eq!(counter, name);
+            assert!(remark.contains(&format!("{name}={value}")), "{remark}");
+        }
+        for (name, value) in [("DELAY", "0"), ("DELAY", "-1"), ("TRAN_MSG", "false")] {
+            assert_eq!(Traits::read(&text(&[(name, value)])).unsupported(0), None, "{name}={value}");
+        }
+        assert!(Traits::default().unsupported(sys_flag::TRANSACTION_PREPARED).is_some());
+        assert!(Traits::default().is_inner_batch(sys_flag::INNER_BATCH));
+        assert!(Traits::read("INNER_NUM\u{1}2\u{2}").is_inner_batch(0));
+    }
+}

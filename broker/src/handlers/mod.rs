@@ -1,0 +1,32 @@
+//! One file per request.
+
+pub mod all_group_config;
+pub mod all_topic_config;
+pub mod broker_config;
+pub mod check_client_config;
+pub mod consumer_list;
+pub mod delete_topic;
+pub mod earliest_store_time;
+pub mod group_config;
+pub mod heartbeat;
+pub mod lock_batch;
+pub mod max_offset;
+pub mod message;
+pub mod min_offset;
+pub mod on_demand;
+pub mod page;
+pub mod pull_message;
+pub mod query_consumer_offset;
+pub mod query_message;
+pub mod queue;
+pub mod runtime_info;
+pub mod search_offset;
+pub mod send_batch;
+pub mod send_message;
+pub mod topic_config;
+pub mod unlock_batch;
+pub mod unregister_client;
+pub mod update_consumer_offset;
+pub mod update_group;
+pub mod update_topic;
+pub mod view_message;

@@ -1,0 +1,438 @@
+//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): the next messages of a queue, now or when there are some.
+//!
+//! Order of the checks and their codes: RocketMQ 5.5.0 PullMessageProcessor#processRequest. They need only the tables, so
+//! they are made where the connection is (and once more on the shard's core, whose tables may be a moment behind: then
+//! the request waits for them). The answer's codes: DefaultPullMessageResultHandler.
+//! On failure: a damaged message is passed over (PULL_RETRY_IMMEDIATELY), another read error is SYSTEM_ERROR.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use ringmq_io::limits::{COLD_READS_PER_CORE_MAX, TABLE_LAG_MS_MAX};
+use ringmq_io::{Class, Env};
+use ringmq_store::{QueueRef, ReadLimits, ReadOutcome, ReadPlan, Shard};
+use ringmq_wire::Serialization;
+use ringmq_wire::code::{request_code, response_code};
+use ringmq_wire::encode::{PullAnswer, pull_response};
+use ringmq_wire::headers::PullHeader;
+use ringmq_wire::subscription::SubscriptionData;
+
+use super::{on_demand, queue};
+use crate::core::{BodyOf, Core};
+use crate::reply::Responder;
+use crate::request::{Handled, Request, Target};
+use crate::stats::add;
+use crate::tables::{ExpressionKind, GroupSettings, Subscription, Topic};
+
+/// Index entries looked at by one pull when filtering: RocketMQ's 16,000 bytes of 20-byte entries.
+const SCAN_ENTRIES_MAX: u32 = 800;
+
+/// `forbiddenType` of answers with NO_PERMISSION (RocketMQ 5.5.0 ForbiddenType).
+mod forbidden {
+    pub const BROKER: i32 = 1;
+    pub const GROUP: i32 = 2;
+    pub const TOPIC: i32 = 3;
+    pub const BROADCASTING: i32 = 4;
+}
+
+/// A pull that has passed all checks: what is left to do, now or when a message comes.
+pub struct Pull {
+    pub shard: u16,
+    pub queue: QueueRef,
+    pub offset: u64,
+    max_messages: u32,
+    topic_sys_flag: i32,
+    group_sys_flag: i32,
+    /// `None`: all messages.
+    filter: Option<Rc<Subscription>>,
+}
+
+impl Pull {
+    pub fn wants(&self, tags_code: i64) -> bool {
+        self.filter.as_ref().is_none_or(|subscription| subscription.wants(tags_code))
+    }
+}
+
+/// Why a pull is refused.
+struct Refused {
+    code: i32,
+    remark: String,
+    forbidden_type: Option<i32>,
+    /// Tables that are a moment behind could be the reason.
+    may_pass_later: bool,
+}
+
+impl Refused {
+    fn new(code: i32, remark: impl Into<String>) -> Self {
+        Self { code, remark: remark.into(), forbidden_type: None, may_pass_later: false }
+    }
+
+    fn forbidden(kind: i32, remark: impl Into<String>) -> Self {
+        Self { forbidden_type: Some(kind), ..Self::new(response_code::NO_PERMISSION, remark) }
+    }
+
+    fn for_now(code: i32, remark: impl Into<String>) -> Self {
+        Self { may_pass_later: true, ..Self::new(code, remark) }
+    }
+}
+
+pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handled {
+    let header = match PullHeader::decode(&request.command.ext) {
+        Ok(header) => header,
+        Err(error) => return queue::bad_header(request, &error),
+    };
+    if let Err(refused) = check_broker(core, request) {
+        return refuse(request, &refused);
+    }
+    let Some(group) = core.tables.group(header.consumer_group) else {
+        return on_demand::group(core, request, header.consumer_group);
+    };
+    let (topic, filter) = match check(core, &header, &group, request) {
+        Ok(checked) => checked,
+        Err(refused) if refused.may_pass_later && request.target.is_some() => {
+            return when_tables_have_changed(core, request, refused);
+        }
+        Err(refused) => return refuse(request, &refused),
+    };
+    let queue_id = header.queue_id as u32;
+    if request.target.is_none()
+        && header.commits_offset()
+        && let Ok(offset) = u64::try_from(header.commit_offset)
+    {
+        core.carry_commit(header.consumer_group, header.topic, queue_id, offset);
+    }
+    let shard = core.shard_of(&topic, queue_id);
+    let Some(local) = core.local(shard) else {
+        return Handled::Elsewhere(Target::Queue { shard, queue_id });
+    };
+    let pull = Pull {
+        shard,
+        queue: topic.queue(&local.shard, queue_id),
+        // A negative offset is before the start of everything.
+        offset: u64::try_from(header.queue_offset).unwrap_or(0),
+        max_messages: header.max_msg_nums.max(1) as u32,
+        topic_sys_flag: topic.settings.sys_flag,
+        group_sys_flag: group.sys_flag,
+        filter,
+    };
+    let responder = request.responder();
+    if header.queue_offset < 0 {
+        let bounds = local.shard.bounds(pull.queue);
+        let (code, remark) = (response_code::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL");
+        answer_empty(core, &pull, responder, code, bounds.min, remark);
+        return Handled::Done;
+    }
+    let patience = header.may_suspend().then(|| {
+        if core.config.long_polling_enable {
+            Duration::from_millis(header.suspend_timeout_millis.max(0) as u64)
+        } else {
+            Duration::from_millis(core.config.short_polling_time_ms)
+        }
+    });
+    answer(core, pull, responder, patience);
+    Handled::Done
+}
+
+fn refuse<E: Env>(request: &Request<'_, '_, E>, refused: &Refused) -> Handled {
+    request.responder().answer(|out, opaque| {
+        let (code, remark) = (refused.code, Some(refused.remark.as_str()));
+        let json = Serialization::Json;
+        let mut writer = ringmq_wire::encode::begin_response(out, json, code, opaque, 0, remark);
+        if let Some(kind) = refused.forbidden_type {
+            writer.ext_int("forbiddenType", kind);
+        }
+        writer.finish(&[])
+    });
+    Handled::Done
+}
+
+fn check_broker<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Result<(), Refused> {
+    if !core.tables.broker_readable() {
+        let remark = format!("the broker[{}] pulling message is forbidden", core.config.broker_ip1);
+        return Err(Refused::forbidden(forbidden::BROKER, remark));
+    }
+    if request.command.code == request_code::LITE_PULL_MESSAGE && !core.config.lite_pull_message_enable {
+        let remark = format!("the broker[{}] for lite pull consumer is forbidden", core.config.broker_ip1);
+        return Err(Refused::forbidden(forbidden::BROKER, remark));
+    }
+    Ok(())
+}
+
+type Checked = (Rc<Topic>, Option<Rc<Subscription>>);
+
+fn check<E: Env>(
+    core: &Rc<Core<E>>,
+    header: &PullHeader<'_>,
+    group: &GroupSettings,
+    request: &Request<'_, '_, E>,
+) -> Result<Checked, Refused> {
+    if !group.consume_enable {
+        let remark = format!("subscription group no permission, {}", header.consumer_group);
+        return Err(Refused::forbidden(forbidden::GROUP, remark));
+    }
+    let Some(topic) = core.tables.topic(header.topic) else {
+        let remark = format!("topic[{}] not exist, apply first please!", header.topic);
+        return Err(Refused::for_now(response_code::TOPIC_NOT_EXIST, remark));
+    };
+    if !topic.readable() {
+        let remark = format!("the topic[{}] pulling message is forbidden", header.topic);
+        return Err(Refused::forbidden(forbidden::TOPIC, remark));
+    }
+    if header.queue_id < 0 || header.queue_id >= topic.settings.read_queues as i32 {
+        let remark = format!(
+            "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+            header.queue_id, header.topic, topic.settings.read_queues, request.peer
+        );
+        return Err(Refused::for_now(response_code::INVALID_PARAMETER, remark));
+    }
+    let filter = subscription(core, header, group)?;
+    Ok((topic, filter))
+}
+
+/// What the consumer wants of the topic: from the header, or from what its group's members have said.
+fn subscription<E: Env>(
+    core: &Rc<Core<E>>,
+    header: &PullHeader<'_>,
+    group: &GroupSettings,
+) -> Result<Option<Rc<Subscription>>, Refused> {
+    if header.has_subscription() {
+        let kind = ExpressionKind::of(header.expression_type);
+        if kind != ExpressionKind::Tag {
+            return Err(refuse_expression(header.expression_type.unwrap_or_default()));
+        }
+        let expression = header.subscription.unwrap_or_default();
+        if expression.is_empty() || expression == "*" {
+            return Ok(None);
+        }
+        let Ok(parsed) = SubscriptionData::of_tags(header.topic, expression) else {
+            let remark = "parse the consumer's subscription failed";
+            return Err(Refused::new(response_code::SUBSCRIPTION_PARSE_FAILED, remark));
+        };
+        return Ok(Some(Rc::new(Subscription {
+            topic: header.topic.into(),
+            expression: expression.into(),
+            kind,
+            version: header.sub_version,
+            codes: parsed.code_set.iter().map(|code| i64::from(*code)).collect(),
+        })));
+    }
+    let Some(consumers) = core.tables.consumers(header.consumer_group) else {
+        let remark = "the consumer's group info not exist";
+        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));
+    };
+    if consumers.broadcasting && !group.consume_broadcast_enable {
+        let remark =
+            format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
+        return Err(Refused::forbidden(forbidden::BROADCASTING, remark));
+    }
+    let Some(subscription) = consumers.subscription(header.topic) else {
+        let remark = "the consumer's subscription not exist";
+        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));
+    };
+    if subscription.version < header.sub_version {
+        let remark = "the consumer's subscription not latest";
+        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_LATEST, remark));
+    }
+    match subscription.kind {
+        ExpressionKind::Tag if subscription.codes.is_empty() => Ok(None),
+        ExpressionKind::Tag => Ok(Some(subscription.clone())),
+        ExpressionKind::Sql92 => Err(refuse_expression("SQL92")),
+        ExpressionKind::Other => Err(refuse_expression("an unknown expression type")),
+    }
+}
+
+/// As RocketMQ does with `enablePropertyFilter=false`, its default.
+fn refuse_expression(kind: &str) -> Refused {
+    let remark = format!("The broker does not support consumer to filter message by {kind}");
+    Refused::new(response_code::SYSTEM_ERROR, remark)
+}
+
+/// The connection's core has let this request pass: its tables are newer than ours.
+fn when_tables_have_changed<E: Env>(
+    core: &Rc<Core<E>>,
+    request: &Request<'_, '_, E>,
+    refused: Refused,
+) -> Handled {
+    let (core, owned) = (core.clone(), request.to_owned_request());
+    Handled::Wait(Box::pin(async move {
+        let deadline = core.env.monotonic_ns() + TABLE_LAG_MS_MAX * 1_000_000;
+        loop {
+            let left = Duration::from_nanos(deadline.saturating_sub(core.env.monotonic_ns()));
+            if left.is_zero() {
+                owned.with(|request| {
+                    let _ = refuse(&request, &refused);
+                });
+                return;
+            }
+            core.tables.changed().wait().or(core.env.sleep(left)).await;
+            let passes = owned.with(|request| {
+                let header = PullHeader::decode(&request.command.ext).ok()?;
+                let group = core.tables.group(header.consumer_group)?;
+                check(&core, &header, &group, &request).ok()
+            });
+            if passes.is_some() {
+                return core.handle_again(owned).await;
+            }
+        }
+    }))
+}
+
+/// Reads; holds the pull if there is nothing yet and it may wait.
+fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patience: Option<Duration>) {
+    let local = core.local(pull.shard).expect("a pull is answered on its shard's core");
+    let shard = &local.shard;
+    let config = &core.config;
+    let limits = ReadLimits {
+        max_messages: pull.max_messages.min(config.max_transfer_count_in_memory),
+        max_bytes_hot: config.max_transfer_bytes_in_memory as usize,
+        max_bytes_cold: config.max_transfer_bytes_in_disk as usize,
+        max_messages_cold: pull.max_messages.min(config.max_transfer_count_in_disk),
+        scan_entries: SCAN_ENTRIES_MAX.max(pull.max_messages),
+    };
+    let outcome = match &pull.filter {
+        None => shard.read(pull.queue, pull.offset, &limits, |_| true),
+        Some(subscription) => shard.read(pull.queue, pull.offset, &limits, |code| subscription.wants(code)),
+    };
+    let (code, next, remark) = match outcome {
+        ReadOutcome::Found(plan) => return answer_found(core, shard, pull, responder, plan),
+        ReadOutcome::NoneMatched { next_offset } => {
+            (response_code::PULL_RETRY_IMMEDIATELY, next_offset, "NO_MATCHED_MESSAGE")
+        }
+        ReadOutcome::Empty if pull.offset == 0 => (response_code::PULL_NOT_FOUND, 0, "NO_MESSAGE_IN_QUEUE"),
+        ReadOutcome::Empty => (response_code::PULL_OFFSET_MOVED, 0, "NO_MESSAGE_IN_QUEUE"),
+        ReadOutcome::AtEnd => (response_code::PULL_NOT_FOUND, pull.offset, "OFFSET_OVERFLOW_ONE"),
+        ReadOutcome::AfterEnd => {
+            (response_code::PULL_OFFSET_MOVED, shard.bounds(pull.queue).max, "OFFSET_OVERFLOW_BADLY")
+        }
+        ReadOutcome::BeforeStart => {
+            (response_code::PULL_OFFSET_MOVED, shard.bounds(pull.queue).min, "OFFSET_TOO_SMALL")
+        }
+    };
+    if code == response_code::PULL_NOT_FOUND
+        && let Some(patience) = patience
+    {
+        let deadline = core.env.monotonic_ns().saturating_add(patience.as_nanos() as u64);
+        if let Err((pull, responder)) = core.holds.hold(pull, responder, deadline) {
+            answer_empty(core, &pull, responder, code, next, remark);
+        }
+        return;
+    }
+    answer_empty(core, &pull, responder, code, next, remark);
+}
+
+/// A held pull, woken or timed out: whatever there is now is the answer.
+pub(crate) fn answer_again<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>) {
+    answer(core, pull, responder, None);
+}
+
+fn answer_found<E: Env>(
+    core: &Rc<Core<E>>,
+    shard: &Shard<E>,
+    pull: Pull,
+    responder: Responder<E>,
+    plan: ReadPlan<E>,
+) {
+    let (next, messages) = (plan.next_offset, plan.messages);
+    if plan.is_hot() {
+        let mut fetch = pin!(shard.fetch(plan));
+        match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(fetched) => answer_fetched(core, shard, &pull, responder, next, messages, fetched),
+            Poll::Pending => unreachable!("a plan in ring memory is fetched without waiting"),
+        }
+        return;
+    }
+    if core.counters.cold_reads.get() >= COLD_READS_PER_CORE_MAX as u64 {
+        let remark =
+            format!("[RINGMQ_BUSY] {COLD_READS_PER_CORE_MAX} reads from disk are under way on this core");
+        responder.refuse(response_code::SYSTEM_BUSY, &remark);
+        return;
+    }
+    let reads = &core.counters.cold_reads;
+    reads.set(reads.get() + 1);
+    let (core, shard) = (core.clone(), shard.clone());
+    core.env.clone().spawn(Class::ColdRead, async move {
+        let fetched = shard.fetch(plan).await;
+        core.counters.cold_reads.set(core.counters.cold_reads.get() - 1);
+        answer_fetched(&core, &shard, &pull, responder, next, messages, fetched);
+    });
+}
+
+fn answer_fetched<E: Env>(
+    core: &Rc<Core<E>>,
+    shard: &Shard<E>,
+    pull: &Pull,
+    responder: Responder<E>,
+    next: u64,
+    messages: u32,
+    fetched: std::io::Result<BodyOf<E>>,
+) {
+    let body = match fetched {
+        Ok(body) => body,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            tracing::warn!(shard = pull.shard, offset = pull.offset, %error, "damaged messages passed over");
+            let code = response_code::PULL_RETRY_IMMEDIATELY;
+            return answer_empty(core, pull, responder, code, next, "MESSAGE_WAS_REMOVING");
+        }
+        Err(error) => {
+            let remark = format!("the store cannot be read: {error}");
+            return responder.refuse(response_code::SYSTEM_ERROR, &remark);
+        }
+    };
+    let bytes = body.iter().map(ringmq_io::Chunk::len).sum::<usize>();
+    add(&core.counters.pulls_found, 1);
+    add(&core.counters.get_messages, u64::from(messages));
+    add(&core.counters.get_bytes, bytes as u64);
+    let bounds = shard.bounds(pull.queue);
+    responder.answer_with_body(
+        |out, opaque| {
+            let answer = PullAnswer {
+                code: response_code::SUCCESS,
+                opaque,
+                remark: Some("FOUND"),
+                suggest_which_broker_id: 0,
+                next_begin_offset: next as i64,
+                min_offset: bounds.min as i64,
+                max_offset: bounds.max as i64,
+                topic_sys_flag: Some(pull.topic_sys_flag),
+                group_sys_flag: Some(pull.group_sys_flag),
+                offset_delta: None,
+                forbidden_type: None,
+            };
+            pull_response(out, Serialization::Json, &answer, bytes)
+        },
+        body,
+    );
+}
+
+/// An answer without messages. The master suggests itself (id 0) for the next pull: `slaveReadEnable` is off.
+fn answer_empty<E: Env>(
+    core: &Rc<Core<E>>,
+    pull: &Pull,
+    responder: Responder<E>,
+    code: i32,
+    next: u64,
+    remark: &'static str,
+) {
+    add(&core.counters.pulls_missed, 1);
+    let bounds = core.local(pull.shard).map(|local| local.shard.bounds(pull.queue)).unwrap_or_default();
+    responder.answer(|out, opaque| {
+        let answer = PullAnswer {
+            code,
+            opaque,
+            remark: Some(remark),
+            suggest_which_broker_id: 0,
+            next_begin_offset: next as i64,
+            min_offset: bounds.min as i64,
+            max_offset: bounds.max as i64,
+            topic_sys_flag: Some(pull.topic_sys_flag),
+            group_sys_flag: Some(pull.group_sys_flag),
+            offset_delta: None,
+            forbidden_type: None,
+        };
+        pull_response(out, Serialization::Json, &answer, 0)
+    });
+}

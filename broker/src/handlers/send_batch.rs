@@ -1,0 +1,68 @@
+//! A batch of messages in one send: one record each, with consecutive offsets, all or none.
+//!
+//! RocketMQ 5.5.0 SendMessageProcessor#sendBatchMessage and MessageExtEncoder#encode(MessageExtBatch): an item is stored
+//! with its own properties as they came; the batch-level ones only say how to store.
+
+use ringmq_io::Env;
+use ringmq_wire::batch;
+use ringmq_wire::code::response_code;
+use ringmq_wire::message::RecordParts;
+use ringmq_wire::properties::{self, name};
+use ringmq_wire::tags::tag_code;
+
+use super::message::Traits;
+use super::send_message::{Placed, refuse_append, refuse_size, refuse_traits};
+use crate::ack::{Pending, UniqueKey};
+use crate::control::names::{RETRY_PREFIX, TOPIC_CHARS_MAX};
+use crate::request::Handled;
+use crate::stats::add;
+
+pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
+    let Placed { core, request, header, .. } = *placed;
+    let body = request.command.body;
+    let illegal = |remark: &str| request.refuse(response_code::MESSAGE_ILLEGAL, remark);
+    if header.topic.len() > TOPIC_CHARS_MAX {
+        return illegal(&format!("message topic length too long {}", header.topic.len()));
+    }
+    if header.topic.starts_with(RETRY_PREFIX) {
+        return illegal(&format!("batch request does not support retry group {}", header.topic));
+    }
+    if body.is_empty() || body.len() > core.config.max_message_size as usize {
+        return refuse_size(placed);
+    }
+    let traits = Traits::read(header.properties);
+    if let Some(handled) = refuse_traits(placed, &traits) {
+        return handled;
+    }
+    let mut records: Vec<(RecordParts<'_>, i64)> = Vec::new();
+    for item in batch::items(body) {
+        match item {
+            Ok(item) => {
+                let tags = properties::get(item.properties, name::TAGS);
+                records.push((placed.record(item.flag, item.body, item.properties, ""), tag_code(tags)));
+            }
+            Err(error) => return illegal(&error.to_string()),
+        }
+    }
+    match placed.local.shard.append_batch(placed.queue, &records) {
+        Ok(appended) => {
+            add(&core.counters.put_messages, records.len() as u64);
+            add(&core.counters.put_bytes, body.len() as u64);
+            if request.command.is_oneway() {
+                return Handled::Done;
+            }
+            let pending = Pending {
+                responder: request.responder(),
+                end: appended.end,
+                queue_id: placed.queue_id,
+                queue_offset: appended.queue_offset,
+                physical: appended.physical,
+                key: UniqueKey::of(traits.unique_key),
+                batch: Some(appended.physical_offsets(&records).collect()),
+            };
+            placed.local.acks.push(pending, !traits.no_wait);
+            Handled::Done
+        }
+        Err(error) => refuse_append(placed, error),
+    }
+}

@@ -1,0 +1,294 @@
+//! This core's replica of what the control core decides: topics, groups, and what groups consume.
+//!
+//! Owns: read-only copies, looked up by name once for each message. Invariants: only `TableChange`s from the control
+//! core change them, in the order in which it made them; an entry is replaced, never edited, so that whoever holds an
+//! `Rc` of it sees one consistent state. Nothing iterates over the maps: their order is random.
+//! On failure: there is none; a replica that is a moment behind answers like one a moment ago (handlers of hopped
+//! requests take that into account).
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use ringmq_io::sync::Event;
+use ringmq_io::{Env, limits};
+use ringmq_store::{QueueRef, Shard};
+
+use crate::control::names;
+use crate::placement::Placement;
+
+/// Permission bits of a topic and of the broker.
+pub const PERM_READ: u32 = 4;
+pub const PERM_WRITE: u32 = 2;
+pub const PERM_INHERIT: u32 = 1;
+
+/// A topic as the data plane needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    pub name: Box<str>,
+    pub read_queues: u32,
+    pub write_queues: u32,
+    pub perm: u32,
+    pub sys_flag: i32,
+    pub order: bool,
+    /// `topicFilterType` MULTI_TAG: its messages are marked so.
+    pub multi_tag: bool,
+}
+
+/// A consumer group as the data plane needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    pub name: Box<str>,
+    pub consume_enable: bool,
+    pub consume_broadcast_enable: bool,
+    pub sys_flag: i32,
+    pub retry_max_times: i32,
+}
+
+/// What the online members of a group consume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerSettings {
+    pub group: Box<str>,
+    pub broadcasting: bool,
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// One topic of a group's subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub topic: Box<str>,
+    pub expression: Box<str>,
+    pub kind: ExpressionKind,
+    pub version: i64,
+    /// Codes of the tags; empty: all messages.
+    pub codes: Box<[i64]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpressionKind {
+    Tag,
+    Sql92,
+    /// Named by the client; nobody knows it.
+    Other,
+}
+
+impl ExpressionKind {
+    /// Absent or empty means tag, as RocketMQ 5.5.0 ExpressionType#isTagType has it.
+    pub fn of(name: Option<&str>) -> Self {
+        match name {
+            None | Some("" | "TAG") => Self::Tag,
+            Some("SQL92") => Self::Sql92,
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+impl Subscription {
+    /// Whether the consumer wants a message with this tag code.
+    pub fn wants(&self, tags_code: i64) -> bool {
+        self.codes.is_empty() || self.codes.contains(&tags_code)
+    }
+}
+
+/// A change that the control core tells every core.
+#[derive(Clone, Debug)]
+pub enum TableChange {
+    Topic(TopicSettings),
+    TopicGone(Box<str>),
+    Group(GroupSettings),
+    GroupGone(Box<str>),
+    /// A group's online subscription, whole; without subscriptions the group has nobody online.
+    Consumers(ConsumerSettings),
+    ConsumersGone(Box<str>),
+    /// `brokerPermission`.
+    BrokerPermission(u32),
+}
+
+/// A topic with what this core has found out about it.
+#[derive(Debug)]
+pub struct Topic {
+    pub settings: TopicSettings,
+    /// Where queue 0 lives; the others follow.
+    pub first_shard: u32,
+    /// Only the broker itself writes it.
+    pub reserved: bool,
+    /// `%RETRY%group`.
+    pub retry: bool,
+    /// Store references of the local queues, made when the first is asked for.
+    queues: OnceCell<Box<[Cell<Option<QueueRef>>]>>,
+}
+
+impl Topic {
+    fn new(settings: TopicSettings, placement: &Placement) -> Self {
+        debug_assert!(settings.read_queues.max(settings.write_queues) <= limits::QUEUES_PER_TOPIC_MAX);
+        Self {
+            first_shard: placement.first_shard(&settings.name),
+            reserved: names::is_reserved_for_broker(&settings.name),
+            retry: settings.name.starts_with(names::RETRY_PREFIX),
+            queues: OnceCell::new(),
+            settings,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Queue ids are below this: RocketMQ checks against the larger of both counts when it stores.
+    pub fn queues_max(&self) -> u32 {
+        self.settings.read_queues.max(self.settings.write_queues)
+    }
+
+    pub fn readable(&self) -> bool {
+        self.settings.perm & PERM_READ != 0
+    }
+
+    /// The store's reference of a queue that lives in `shard`.
+    pub fn queue<E: Env>(&self, shard: &Shard<E>, queue_id: u32) -> QueueRef {
+        let queues = self.queues.get_or_init(|| (0..self.queues_max()).map(|_| Cell::new(None)).collect());
+        match queues.get(queue_id as usize) {
+            Some(known) => known.get().unwrap_or_else(|| {
+                let queue = shard.queue(&self.settings.name, queue_id);
+                known.set(Some(queue));
+                queue
+            }),
+            None => shard.queue(&self.settings.name, queue_id),
+        }
+    }
+}
+
+/// What the online members of one group consume, for look-up by topic.
+#[derive(Debug)]
+pub struct Consumers {
+    pub broadcasting: bool,
+    subscriptions: HashMap<Box<str>, Rc<Subscription>>,
+}
+
+impl Consumers {
+    pub fn subscription(&self, topic: &str) -> Option<&Rc<Subscription>> {
+        self.subscriptions.get(topic)
+    }
+}
+
+/// The replica.
+pub struct Tables {
+    placement: Placement,
+    topics: RefCell<HashMap<Box<str>, Rc<Topic>>>,
+    groups: RefCell<HashMap<Box<str>, Rc<GroupSettings>>>,
+    consumers: RefCell<HashMap<Box<str>, Rc<Consumers>>>,
+    broker_permission: Cell<u32>,
+    changed: Event,
+}
+
+impl Tables {
+    pub fn new(placement: Placement, broker_permission: u32) -> Self {
+        Self {
+            placement,
+            topics: RefCell::default(),
+            groups: RefCell::default(),
+            consumers: RefCell::default(),
+            broker_permission: Cell::new(broker_permission),
+            changed: Event::new(),
+        }
+    }
+
+    pub fn topic(&self, name: &str) -> Option<Rc<Topic>> {
+        self.topics.borrow().get(name).cloned()
+    }
+
+    pub fn group(&self, name: &str) -> Option<Rc<GroupSettings>> {
+        self.groups.borrow().get(name).cloned()
+    }
+
+    pub fn consumers(&self, group: &str) -> Option<Rc<Consumers>> {
+        self.consumers.borrow().get(group).cloned()
+    }
+
+    pub fn broker_readable(&self) -> bool {
+        self.broker_permission.get() & PERM_READ != 0
+    }
+
+    pub fn broker_writable(&self) -> bool {
+        self.broker_permission.get() & PERM_WRITE != 0
+    }
+
+    /// Notified after each change.
+    pub fn changed(&self) -> &Event {
+        &self.changed
+    }
+
+    /// Only for what the control core says.
+    pub fn apply(&self, change: TableChange) {
+        match change {
+            TableChange::Topic(settings) => {
+                let topic = Topic::new(settings, &self.placement);
+                self.topics.borrow_mut().insert(topic.settings.name.clone(), Rc::new(topic));
+            }
+            TableChange::TopicGone(name) => {
+                self.topics.borrow_mut().remove(&name);
+            }
+            TableChange::Group(settings) => {
+                self.groups.borrow_mut().insert(settings.name.clone(), Rc::new(settings));
+            }
+            TableChange::GroupGone(name) => {
+                self.groups.borrow_mut().remove(&name);
+            }
+            TableChange::Consumers(settings) => {
+                let subscriptions =
+                    settings.subscriptions.into_iter().map(|s| (s.topic.clone(), Rc::new(s))).collect();
+                let consumers = Consumers { broadcasting: settings.broadcasting, subscriptions };
+                self.consumers.borrow_mut().insert(settings.group, Rc::new(consumers));
+            }
+            TableChange::ConsumersGone(group) => {
+                self.consumers.borrow_mut().remove(&group);
+            }
+            TableChange::BrokerPermission(perm) => self.broker_permission.set(perm),
+        }
+        self.changed.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_replace_entries() {
+        let tables = Tables::new(Placement::new(4, 2), 6);
+        let mut settings = TopicSettings {
+            name: "orders".into(),
+            read_queues: 4,
+            write_queues: 8,
+            perm: PERM_READ | PERM_WRITE,
+            sys_flag: 0,
+            order: false,
+            multi_tag: false,
+        };
+        tables.apply(TableChange::Topic(settings.clone()));
+        let before = tables.topic("orders").unwrap();
+        assert_eq!(before.queues_max(), 8);
+        settings.perm = PERM_WRITE;
+        tables.apply(TableChange::Topic(settings));
+        assert!(before.readable() && !tables.topic("orders").unwrap().readable());
+        tables.apply(TableChange::TopicGone("orders".into()));
+        assert!(tables.topic("orders").is_none());
+
+        assert!(tables.broker_writable());
+        tables.apply(TableChange::BrokerPermission(PERM_READ));
+        assert!(!tables.broker_writable() && tables.broker_readable());
+    }
+
+    #[test]
+    fn a_subscription_without_codes_wants_everything() {
+        let mut subscription = Subscription {
+            topic: "t".into(),
+            expression: "*".into(),
+            kind: ExpressionKind::Tag,
+            version: 1,
+            codes: [].into(),
+        };
+        assert!(subscription.wants(0) && subscription.wants(7));
+        subscription.codes = [7, 9].into();
+        assert!(subscription.wants(9) && !subscription.wants(0));
+    }
+}
