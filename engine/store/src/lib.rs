@@ -29,6 +29,7 @@ mod keys;
 mod log_reader;
 mod lookup;
 mod manifest;
+pub mod meta;
 mod open;
 mod physical;
 mod plan;

@@ -15,6 +15,7 @@ pub mod table;
 
 use std::rc::Rc;
 
+use ringmq_io::limits::SCAN_READ_BYTES;
 use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
 
 pub use files::Inventory;
@@ -61,6 +62,7 @@ pub async fn recover<E: Env>(
         ring,
         index,
         epoch: 0,
+        durable: 0,
         position: inventory.floor.log_start,
         replayed: Vec::new(),
         report: RecoveryReport {
@@ -73,6 +75,7 @@ pub async fn recover<E: Env>(
     let unsealed = walk.load_sealed(inventory).await?;
     walk.log().await?;
     walk.drain().await?;
+    walk.settle(unsealed).await?;
     walk.report.end = walk.position;
     walk.report.records = walk.index.records;
     Ok(Recovered {
@@ -92,6 +95,8 @@ struct Walk<'w, E: Env> {
     index: IndexBuilder,
     /// Of the last batch seen.
     epoch: u32,
+    /// What the batches seen say was synced.
+    durable: u64,
     position: u64,
     /// Batches that were only in the ring: position and bytes.
     replayed: Vec<(u64, Vec<u8>)>,
@@ -195,6 +200,7 @@ impl<E: Env> Walk<'_, E> {
                         self.index.batch(&header, &checked.bytes, &checked.slots)?;
                         self.report.scanned_batches += 1;
                         self.epoch = header.epoch;
+                        self.durable = self.durable.max(header.durable);
                         self.position = header.end();
                     }
                 }
@@ -319,6 +325,32 @@ impl<E: Env> Walk<'_, E> {
             Some(last) => self.sync(&last).await,
             None => Ok(()),
         }
+    }
+
+    /// Makes durable what was found but is not known to be: it was written before a crash, perhaps never synced,
+    /// perhaps by a sync that failed, after which only writing it again helps.
+    async fn settle(&self, scanned_from: u64) -> Result<(), OpenError> {
+        let block = BLOCK as u64;
+        let mut from = self.durable.max(scanned_from).min(self.position);
+        from -= from % block;
+        while from < self.position {
+            let number = self.segments.number_of(from);
+            let segment = self.segments.get(number).expect("the log lies in segments");
+            let file = self.segments.file(self.env, &segment).await.map_err(self.io())?;
+            let base = self.segments.base(number);
+            let end = self.position.next_multiple_of(block).min(base + self.segments.bytes);
+            while from < end {
+                let len = (end - from).min(SCAN_READ_BYTES as u64);
+                let rewritten = async {
+                    let bytes = file.read_at(from - base, len as usize).await?;
+                    file.write_at(from - base, bytes).await
+                };
+                rewritten.await.map_err(OpenError::io(&segment.path))?;
+                from += len;
+            }
+            self.sync(&segment).await?;
+        }
+        Ok(())
     }
 
     async fn sync(&self, segment: &Rc<Segment<E>>) -> Result<(), OpenError> {

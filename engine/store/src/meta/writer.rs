@@ -1,0 +1,142 @@
+//! The journal's writer: one task that turns gathered entries into groups, one write and one sync each.
+//!
+//! While a group is under way the next one gathers. The last block of a group is written again with
+//! the next one; the bytes in it that were durable are the same in both writes, so an overwrite that is
+//! cut short does not harm them.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use ringmq_io::limits::META_GROUP_BYTES_MAX;
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
+
+use super::record::{self, Header};
+use super::{LogFile, Shared, files};
+
+/// How often a rotation is tried again when there is no room for it.
+const RETRY_FULL: Duration = Duration::from_millis(500);
+
+/// The end of the log: where the next group goes.
+pub struct Tail<E: Env> {
+    pub file: <E::Disk as Disk>::File,
+    /// End of the last record in the file.
+    pub end: u64,
+    /// What the last, partly filled block has: from the block's begin to `end`.
+    pub partial: Vec<u8>,
+}
+
+struct Failed {
+    operation: &'static str,
+    error: io::Error,
+}
+
+impl Failed {
+    fn of(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { operation, error }
+    }
+}
+
+pub async fn run<E: Env>(shared: Rc<Shared<E>>, mut tail: Tail<E>) {
+    prepare_spare(&shared).await;
+    while !shared.stop.is_signalled() && shared.latched.borrow().is_none() {
+        if shared.pending.borrow().entries.is_empty() {
+            shared.appended.wait().or(shared.stop.wait()).await;
+            continue;
+        }
+        if let Err(Failed { operation, error }) = write_group(&shared, &mut tail).await {
+            shared.latch(operation, &error.to_string());
+        }
+    }
+}
+
+async fn prepare_spare<E: Env>(shared: &Shared<E>) {
+    if let Err(error) = files::prepare_spare(&shared.env, &shared.dir, shared.file_bytes).await {
+        tracing::warn!(%error, dir = %shared.dir.display(), "no spare file for the metadata journal");
+    }
+}
+
+async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(), Failed> {
+    let next = shared.pending.borrow().entries.front().map_or(0, |entry| record::size(entry.len()));
+    if tail.end + next as u64 > shared.file_bytes {
+        rotate(shared, tail).await?;
+        prepare_spare(shared).await;
+        return Ok(()); // the entries may have gone with a latch meanwhile: look again
+    }
+    let room = ((shared.file_bytes - tail.end) as usize).min(META_GROUP_BYTES_MAX);
+    let (entries, bytes) = take_entries(shared, room);
+    let first = shared.durable.get() + 1;
+    let last = shared.durable.get() + entries.len() as u64;
+
+    let prefix = tail.partial.len();
+    let mut buf = AlignedBuf::zeroed(prefix + bytes);
+    buf[..prefix].copy_from_slice(&tail.partial);
+    let mut at = prefix;
+    for (lsn, entry) in (first..).zip(&entries) {
+        at += record::encode(&mut buf[at..], shared.store_id, lsn, first, entry);
+    }
+    assert_eq!(at, prefix + bytes);
+    assert_eq!(tail.end % BLOCK as u64, prefix as u64);
+    let buf = tail.file.write_at(tail.end - prefix as u64, buf).await.map_err(Failed::of("write"))?;
+    tail.file.sync().await.map_err(Failed::of("fsync"))?;
+
+    tail.end += bytes as u64;
+    tail.partial = buf[at - at % BLOCK..at].to_vec();
+    if let Some(file) = shared.files.borrow_mut().last_mut() {
+        file.used = tail.end;
+    }
+    // A latch by an overfull buffer may have come meanwhile: then nothing is acknowledged any more.
+    if shared.latched.borrow().is_none() {
+        shared.durable.advance(last);
+        shared.room.notify();
+    }
+    Ok(())
+}
+
+/// The next entries, at least one, that take at most `room` bytes; and how many bytes they take.
+fn take_entries<E: Env>(shared: &Shared<E>, room: usize) -> (Vec<Box<[u8]>>, usize) {
+    let mut pending = shared.pending.borrow_mut();
+    let mut bytes = 0;
+    let mut entries = Vec::new();
+    while let Some(entry) = pending.entries.front() {
+        let size = record::size(entry.len());
+        if bytes + size > room {
+            break;
+        }
+        bytes += size;
+        entries.extend(pending.entries.pop_front());
+    }
+    assert!(!entries.is_empty(), "the caller has made room for one");
+    pending.bytes -= bytes;
+    (entries, bytes)
+}
+
+/// Begins the next file. Everything in this one is synced.
+async fn rotate<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(), Failed> {
+    let durable = shared.durable.get();
+    let header = Header { store_id: shared.store_id, lsn: durable + 1, extent: durable, check: 0 };
+    let file = loop {
+        match files::put_log(&shared.env, &shared.dir, shared.file_bytes, header, &[]).await {
+            Ok(file) => break file,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                if shared.stalled.borrow().is_none() {
+                    tracing::error!(%error, "metadata waits: no room for the next file of its journal");
+                }
+                let reason = format!("no room for the next file of the metadata journal: {error}");
+                *shared.stalled.borrow_mut() = Some(reason.into());
+                shared.env.sleep(RETRY_FULL).or(shared.stop.wait()).await;
+                if shared.stop.is_signalled() {
+                    return Err(Failed { operation: "rotation", error });
+                }
+            }
+            Err(error) => return Err(Failed { operation: "rotation", error }),
+        }
+    };
+    if shared.stalled.take().is_some() {
+        tracing::info!("metadata is written again");
+    }
+    shared.files.borrow_mut().push(LogFile { first_lsn: durable + 1, used: BLOCK as u64 });
+    *tail = Tail { file, end: BLOCK as u64, partial: Vec::new() };
+    Ok(())
+}
