@@ -1,0 +1,71 @@
+use super::*;
+
+fn host() -> HostFacts {
+    HostFacts { host_name: "box".into(), address: IpAddr::from([10, 1, 2, 3]), data: "/srv/data".into() }
+}
+
+#[test]
+fn reads_what_apache_ships_as_broker_conf() {
+    let text = "brokerClusterName = DefaultCluster\nbrokerName = broker-a\nbrokerId = 0\ndeleteWhen = 04\n\
+                fileReservedTime = 48\nbrokerRole = ASYNC_MASTER\nflushDiskType = ASYNC_FLUSH\n";
+    let (config, warnings) = BrokerConfig::parse(text, &host()).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.broker_name, "broker-a");
+    assert_eq!(config.file_reserved_time, 48);
+    assert_eq!(config.delete_when, Hours(vec![4]));
+    assert_eq!(config.listen_port, 10911);
+    assert_eq!(config.broker_ip1, IpAddr::from([10, 1, 2, 3]));
+    assert_eq!(config.store_path_root_dir, PathBuf::from("/srv/data"));
+}
+
+#[test]
+fn a_key_without_effect_is_named() {
+    let text = "# pools\nsendMessageThreadPoolNums=16\nbrokerRole=SYNC_MASTER\n";
+    let (config, warnings) = BrokerConfig::parse(text, &host()).unwrap();
+    assert_eq!(config.broker_role, BrokerRole::SyncMaster);
+    let shown: Vec<_> = warnings.iter().map(|w| w.to_string()).collect();
+    assert_eq!(shown.len(), 2);
+    assert!(shown[0].starts_with("line 2: sendMessageThreadPoolNums=16 has no effect"), "{}", shown[0]);
+    assert!(shown[1].starts_with("line 3: brokerRole=SYNC_MASTER has no effect"), "{}", shown[1]);
+}
+
+#[test]
+fn a_bad_value_names_key_value_and_line() {
+    let error = BrokerConfig::parse("\nlistenPort=many", &host()).unwrap_err();
+    assert_eq!(error.to_string(), "line 2: listenPort=many: expected a whole number, 0 to 65535");
+    for bad in [
+        "flushDiskType=NEVER",
+        "deleteWhen=24",
+        "diskMaxUsedSpaceRatio=0",
+        "maxMessageSize=16777216",
+        "brokerName=a b",
+        "autoCreateTopicEnable=yes",
+        "brokerPermission=8",
+    ] {
+        let error = BrokerConfig::parse(bad, &host()).unwrap_err();
+        assert!(matches!(error, ConfigError::Value { line: 1, .. }), "{bad}: {error}");
+        assert!(error.to_string().contains(bad), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn what_we_cannot_do_is_refused_not_ignored() {
+    for (key, value, _) in REFUSED {
+        let error = BrokerConfig::parse(&format!("{key}={value}"), &host()).unwrap_err();
+        assert!(matches!(error, ConfigError::Refused { .. }), "{key}: {error}");
+    }
+    let (_, warnings) = BrokerConfig::parse("aclEnable=false", &host()).unwrap();
+    assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn the_properties_text_reads_back_to_the_same_configuration() {
+    let text = "namesrvAddr=a:1;b:2 ; a:1\nshards=4\ndeleteWhen=04;16\nringDir=/dev/shm/x";
+    let (config, _) = BrokerConfig::parse(text, &host()).unwrap();
+    assert_eq!(config.name_servers(), ["a:1", "b:2"]);
+    let shown = config.properties_text();
+    assert_eq!(shown.lines().count(), KEYS.len());
+    let (again, warnings) = BrokerConfig::parse(&shown, &host()).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(again, config);
+}

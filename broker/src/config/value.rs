@@ -1,0 +1,132 @@
+//! The types that a configuration value can have, and how they are read and shown.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+pub(super) trait Value: Sized {
+    /// What a bad value should have been, for the error.
+    const EXPECTED: &'static str;
+    fn read(text: &str) -> Option<Self>;
+    fn show(&self) -> String;
+}
+
+/// When a message is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushMode {
+    /// In the ring: survives the process.
+    Async,
+    /// On the device: survives a power loss.
+    Sync,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerRole {
+    AsyncMaster,
+    SyncMaster,
+}
+
+/// Hours of the day, `04` or `04;16`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hours(pub Vec<u8>);
+
+macro_rules! parsed {
+    ($($type:ty, $expected:literal;)*) => {$(
+        impl Value for $type {
+            const EXPECTED: &'static str = $expected;
+            fn read(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+parsed! {
+    u16, "a whole number, 0 to 65535";
+    u32, "a whole number, 0 to 4294967295";
+    u64, "a whole number, 0 or more";
+    IpAddr, "an IP address";
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            t if t.eq_ignore_ascii_case("true") => Some(true),
+            t if t.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "text";
+    fn read(text: &str) -> Option<Self> {
+        Some(text.to_string())
+    }
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+    fn read(text: &str) -> Option<Self> {
+        Some(PathBuf::from(text))
+    }
+    fn show(&self) -> String {
+        self.to_string_lossy().into_owned()
+    }
+}
+
+impl Value for FlushMode {
+    const EXPECTED: &'static str = "ASYNC_FLUSH or SYNC_FLUSH";
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "ASYNC_FLUSH" => Some(Self::Async),
+            "SYNC_FLUSH" => Some(Self::Sync),
+            _ => None,
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Async => "ASYNC_FLUSH".into(),
+            Self::Sync => "SYNC_FLUSH".into(),
+        }
+    }
+}
+
+impl Value for BrokerRole {
+    const EXPECTED: &'static str = "ASYNC_MASTER or SYNC_MASTER";
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "ASYNC_MASTER" => Some(Self::AsyncMaster),
+            "SYNC_MASTER" => Some(Self::SyncMaster),
+            _ => None,
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::AsyncMaster => "ASYNC_MASTER".into(),
+            Self::SyncMaster => "SYNC_MASTER".into(),
+        }
+    }
+}
+
+impl Value for Hours {
+    const EXPECTED: &'static str = "hours of the day, 00 to 23, separated by ;";
+    fn read(text: &str) -> Option<Self> {
+        let hours: Option<Vec<u8>> =
+            text.split(';').map(|hour| hour.trim().parse().ok().filter(|hour| *hour < 24)).collect();
+        hours.filter(|hours| !hours.is_empty()).map(Hours)
+    }
+    fn show(&self) -> String {
+        let hours: Vec<_> = self.0.iter().map(|hour| format!("{hour:02}")).collect();
+        hours.join(";")
+    }
+}

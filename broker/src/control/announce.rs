@@ -1,0 +1,84 @@
+//! Changes of topics and groups on their way from the journal to everybody else.
+//!
+//! Owns: the changes that wait for the journal. Invariants: a change is published to the cores, and offered to the name
+//! servers, only when its entry is durable, so that no message is acknowledged in a topic that a crash could take
+//! back; changes are published in the order of their entries.
+//! On failure: a latched journal publishes nothing more; whoever waits gets the reason.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use ringmq_io::Env;
+use ringmq_io::sync::{Event, Watermark};
+use ringmq_wire::code::response_code;
+
+use super::Control;
+use crate::reply::Refusal;
+use crate::tables::TableChange;
+
+#[derive(Default)]
+pub(super) struct Announcements {
+    waiting: RefCell<VecDeque<(u64, TableChange)>>,
+    added: Event,
+    /// Number of the last entry whose change was published.
+    done: Watermark,
+    last: Cell<u64>,
+    failed: RefCell<Option<String>>,
+}
+
+impl<E: Env> Control<E> {
+    /// `entry`: the number that the journal gave.
+    pub(super) fn announce(&self, entry: u64, change: TableChange) {
+        let announcements = &self.announcements;
+        debug_assert!(entry > announcements.last.get());
+        announcements.last.set(entry);
+        announcements.waiting.borrow_mut().push_back((entry, change));
+        announcements.added.notify();
+    }
+
+    /// Everything that has been changed so far is durable and published when this returns.
+    pub async fn all_announced(&self) -> Result<(), Refusal> {
+        let announcements = &self.announcements;
+        let wanted = announcements.last.get();
+        while announcements.done.get() < wanted {
+            if let Some(reason) = &*announcements.failed.borrow() {
+                return Err(journal_failed(reason));
+            }
+            announcements.done.moved().await;
+        }
+        Ok(())
+    }
+
+    /// The task that publishes; ends when the journal fails.
+    pub(super) async fn publish_announcements(self: Rc<Self>) {
+        let announcements = &self.announcements;
+        loop {
+            let next = announcements.waiting.borrow().front().map(|(entry, _)| *entry);
+            let Some(entry) = next else {
+                announcements.added.wait().await;
+                continue;
+            };
+            if let Err(latched) = self.log.wait_durable(entry).await {
+                tracing::error!(%latched, "metadata journal failed; topics and groups cannot change any more");
+                *announcements.failed.borrow_mut() = Some(latched.to_string());
+                announcements.done.poke();
+                return;
+            }
+            let (_, change) = announcements.waiting.borrow_mut().pop_front().expect("only this task takes");
+            let topic = match &change {
+                TableChange::Topic(settings) => Some(settings.name.clone()),
+                _ => None,
+            };
+            self.core.publish(change);
+            if let Some(topic) = topic {
+                self.registration.topic_changed(&topic);
+            }
+            announcements.done.advance(entry);
+        }
+    }
+}
+
+pub(super) fn journal_failed(reason: &str) -> Refusal {
+    Refusal::new(response_code::SYSTEM_ERROR, format!("metadata journal failed: {reason}"))
+}

@@ -1,0 +1,156 @@
+//! Consumer offsets on their way to the journal, and the journal's snapshots.
+//!
+//! Invariants: a two-way commit is answered when its entry is durable; one-way commits, and those that pulls carry, are
+//! gathered and journalled each `GATHER`, always with the present value of the queue.
+//! On failure: a crash loses one-way commits of the last moment, which nobody was promised; a latched journal refuses
+//! two-way commits with its reason and goes on serving from memory.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use ringmq_io::Env;
+use ringmq_io::limits::{META_ENTRY_BYTES_MAX, META_LOG_BYTES_BEFORE_SNAPSHOT, SNAPSHOT_ENTRIES_PER_TURN};
+use ringmq_store::meta::Latched;
+use ringmq_wire::code::response_code;
+
+use super::Control;
+use super::announce::journal_failed;
+use super::journal::{self, SnapshotWriter};
+use super::offsets::Commit;
+use crate::control_plane::CarriedCommit;
+use crate::reply::Refusal;
+
+/// How long one-way commits are gathered: clients commit each 5 s, and one fdatasync takes them all.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Offsets in one entry: 15 bytes each at most.
+const OFFSETS_PER_ENTRY: usize = 8192;
+const _: () = assert!(OFFSETS_PER_ENTRY * 15 + 1024 <= META_ENTRY_BYTES_MAX);
+
+/// How often the journal's length is looked at.
+const SNAPSHOT_LOOK: Duration = Duration::from_secs(1);
+
+impl<E: Env> Control<E> {
+    /// Stores an offset in memory after RocketMQ's checks; the caller sees to the journal.
+    fn store_offset(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Refusal> {
+        let mut state = self.state.borrow_mut();
+        if !state.groups.contains(group) {
+            let remark = format!("Group {group} not exist!");
+            return Err(Refusal::new(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        }
+        let Some(config) = state.topics.get(topic) else {
+            return Err(Refusal::new(response_code::TOPIC_NOT_EXIST, format!("Topic {topic} not exist!")));
+        };
+        let queues = config.read_queue_nums.max(config.write_queue_nums);
+        // A topic that has lost queues still lets go of what was stored for them.
+        let known = u32::try_from(queue)
+            .ok()
+            .filter(|q| queue < queues || state.offsets.get(group, topic, *q).is_some());
+        let Some(queue) = known else {
+            let remark = format!("QueueId {queue} is outside of the {queues} queues of topic {topic}");
+            return Err(Refusal::new(response_code::INVALID_PARAMETER, remark));
+        };
+        if offset < 0 {
+            let remark = format!("Offset {offset} is negative, topic is {topic}");
+            return Err(Refusal::new(response_code::INVALID_PARAMETER, remark));
+        }
+        match state.offsets.commit(group, topic, queue, offset) {
+            Ok(Commit::MovedBack { from }) => {
+                tracing::warn!(group, topic, queue, from, to = offset, "a consumer offset was moved back");
+                Ok(())
+            }
+            Ok(Commit::Moved | Commit::Unchanged) => Ok(()),
+            Err(full) => Err(Refusal::new(response_code::SYSTEM_ERROR, full.to_string())),
+        }
+    }
+
+    /// A commit that somebody waits for; gives the number of its entry.
+    pub fn commit(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<u64, Refusal> {
+        self.store_offset(group, topic, queue, offset)?;
+        Ok(self.append(&journal::commit(group, topic, queue as u32, offset)))
+    }
+
+    /// A commit that nobody waits for.
+    pub fn commit_soon(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Refusal> {
+        self.store_offset(group, topic, queue, offset)?;
+        self.state.borrow_mut().offsets.mark_dirty(group, topic, queue as u32);
+        self.offsets_dirty.notify();
+        Ok(())
+    }
+
+    pub(super) fn carried_commits(&self, commits: Vec<CarriedCommit>) {
+        for CarriedCommit { group, topic, queue_id, offset } in commits {
+            let (Ok(queue), Ok(offset)) = (i32::try_from(queue_id), i64::try_from(offset)) else { continue };
+            if let Err(refusal) = self.commit_soon(&group, &topic, queue, offset) {
+                tracing::debug!(
+                    group = &*group,
+                    topic = &*topic,
+                    remark = refusal.remark,
+                    "carried commit dropped"
+                );
+            }
+        }
+    }
+
+    pub async fn durable(&self, entry: u64) -> Result<(), Refusal> {
+        self.log.wait_durable(entry).await.map_err(|latched| journal_failed(&latched.to_string()))
+    }
+
+    /// Everything committed so far, one-way or not, is durable when this returns.
+    pub async fn flush_offsets(&self) -> Result<(), Refusal> {
+        let failed = |latched: Latched| journal_failed(&latched.to_string());
+        let dirty = self.state.borrow_mut().offsets.take_dirty();
+        for (group, topic, offsets) in dirty {
+            let offsets: Vec<_> = offsets.iter().collect();
+            for part in offsets.chunks(OFFSETS_PER_ENTRY) {
+                self.log.room().await.map_err(failed)?;
+                let part = part.iter().copied();
+                self.append(&journal::entry(|out| journal::offsets(out, &group, &topic, part)));
+            }
+        }
+        self.log.wait_durable(self.last_entry.get()).await.map_err(failed)
+    }
+
+    /// The task that journals one-way commits.
+    pub(super) async fn journal_gathered_commits(self: Rc<Self>) {
+        let stop = &self.core.lifecycle.stop;
+        while !stop.is_signalled() {
+            if !self.state.borrow().offsets.has_dirty() {
+                self.offsets_dirty.wait().or(stop.wait()).await;
+                continue;
+            }
+            self.core.env.sleep(GATHER).or(stop.wait()).await;
+            if let Err(refusal) = self.flush_offsets().await {
+                tracing::error!(reason = refusal.remark, "consumer offsets are not journalled any more");
+                return;
+            }
+        }
+    }
+
+    /// The task that takes a snapshot when the journal has grown.
+    pub(super) async fn keep_journal_short(self: Rc<Self>) {
+        let stop = &self.core.lifecycle.stop;
+        while !stop.is_signalled() {
+            if self.log.log_bytes() >= META_LOG_BYTES_BEFORE_SNAPSHOT {
+                self.snapshot().await;
+            }
+            self.core.env.sleep(SNAPSHOT_LOOK).or(stop.wait()).await;
+        }
+    }
+
+    async fn snapshot(&self) {
+        // The state has everything up to this entry; what comes later is replayed on top of the snapshot.
+        let upto = self.last_entry.get();
+        let mut writer = SnapshotWriter::begin(&self.state.borrow());
+        while !writer.step(&self.state.borrow(), SNAPSHOT_ENTRIES_PER_TURN) {
+            self.core.env.yield_now().await;
+        }
+        let bytes = writer.finish();
+        let len = bytes.len();
+        match self.log.snapshot(bytes, upto).await {
+            Ok(()) => tracing::info!(bytes = len, upto, "metadata snapshot"),
+            Err(error) => tracing::error!(%error, "metadata snapshot failed; the journal goes on growing"),
+        }
+    }
+}

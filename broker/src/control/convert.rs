@@ -1,0 +1,52 @@
+//! From what the control core keeps to what every core's replica holds.
+
+use crate::tables::{ConsumerSettings, ExpressionKind, GroupSettings, Subscription, TopicSettings};
+
+use super::clients::ConsumerGroup;
+use super::groups::GroupConfig;
+use super::topics::{self, TopicConfig, TopicFilterType};
+
+use ringmq_wire::subscription::SubscriptionData;
+
+pub fn topic(topic: &TopicConfig) -> TopicSettings {
+    let (read_queues, write_queues) = topics::queues(topic);
+    TopicSettings {
+        name: topic.topic_name.as_str().into(),
+        read_queues,
+        write_queues,
+        perm: u32::try_from(topic.perm).expect("checked when the topic was put"),
+        sys_flag: topic.topic_sys_flag,
+        order: topic.order,
+        multi_tag: topic.topic_filter_type == TopicFilterType::MultiTag,
+    }
+}
+
+pub fn group(group: &GroupConfig) -> GroupSettings {
+    GroupSettings {
+        name: group.group_name.as_str().into(),
+        consume_enable: group.consume_enable,
+        consume_broadcast_enable: group.consume_broadcast_enable,
+        sys_flag: group.group_sys_flag,
+        retry_max_times: group.retry_max_times,
+    }
+}
+
+pub fn consumers(name: &str, group: &ConsumerGroup) -> ConsumerSettings {
+    ConsumerSettings {
+        group: name.into(),
+        broadcasting: group.is_broadcasting(),
+        subscriptions: group.subscriptions.values().map(subscription).collect(),
+    }
+}
+
+/// The codes are the client's own: the Go client hashes tags outside ASCII in another way than Java.
+fn subscription(data: &SubscriptionData) -> Subscription {
+    let codes = if data.is_all() { [].into() } else { data.code_set.iter().map(|c| i64::from(*c)).collect() };
+    Subscription {
+        topic: data.topic.as_str().into(),
+        expression: data.sub_string.as_str().into(),
+        kind: ExpressionKind::of(Some(&data.expression_type)),
+        version: data.sub_version,
+        codes,
+    }
+}

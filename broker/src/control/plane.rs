@@ -1,0 +1,88 @@
+//! The data plane's view of the control plane: which handler serves which request, and what else it asks for.
+
+use std::rc::Rc;
+
+use ringmq_io::Env;
+use ringmq_transport::ConnId;
+use ringmq_wire::code::{request_code as code, response_code};
+
+use super::Control;
+use crate::control_plane::{CarriedCommit, ControlPlane, WantedTopic};
+use crate::handlers;
+use crate::reply::Refusal;
+use crate::request::{Handled, LocalFuture, Request};
+
+impl<E: Env> ControlPlane<E> for Control<E> {
+    fn on_request(self: Rc<Self>, request: &Request<'_, '_, E>) -> Handled {
+        let control = &self;
+        if may_change(request.command.code)
+            && let Err(refusal) = control.check_room()
+        {
+            return request.refuse(refusal.code, &refusal.remark);
+        }
+        match request.command.code {
+            code::HEART_BEAT => handlers::heartbeat::handle(control, request),
+            code::UNREGISTER_CLIENT => handlers::unregister_client::handle(control, request),
+            code::CHECK_CLIENT_CONFIG => handlers::check_client_config::handle(request),
+            code::GET_CONSUMER_LIST_BY_GROUP => handlers::consumer_list::handle(control, request),
+            code::QUERY_CONSUMER_OFFSET => handlers::query_consumer_offset::handle(control, request),
+            code::UPDATE_CONSUMER_OFFSET => handlers::update_consumer_offset::handle(control, request),
+            code::LOCK_BATCH_MQ => handlers::lock_batch::handle(control, request),
+            code::UNLOCK_BATCH_MQ => handlers::unlock_batch::handle(control, request),
+            code::UPDATE_AND_CREATE_TOPIC => handlers::update_topic::handle(control, request),
+            code::GET_ALL_TOPIC_CONFIG => handlers::all_topic_config::handle(control, request),
+            code::GET_TOPIC_CONFIG => handlers::topic_config::handle(control, request),
+            code::DELETE_TOPIC_IN_BROKER => handlers::delete_topic::handle(control, request),
+            code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => handlers::update_group::handle(control, request),
+            code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => handlers::all_group_config::handle(control, request),
+            code::GET_SUBSCRIPTIONGROUP_CONFIG => handlers::group_config::handle(control, request),
+            code::GET_BROKER_CONFIG => handlers::broker_config::handle(control, request),
+            code::GET_BROKER_RUNTIME_INFO => handlers::runtime_info::handle(control, request),
+            other => {
+                self.core.counters.count_unsupported(other);
+                let remark = format!(" request type {other} not supported");
+                request.refuse(response_code::REQUEST_CODE_NOT_SUPPORTED, &remark)
+            }
+        }
+    }
+
+    fn on_connection_closed(&self, conn: ConnId) {
+        self.connection_closed(conn);
+    }
+
+    fn on_carried_commits(&self, commits: Vec<CarriedCommit>) {
+        self.carried_commits(commits);
+    }
+
+    fn create_topic(self: Rc<Self>, wanted: WantedTopic) -> LocalFuture<Result<(), Refusal>> {
+        Box::pin(async move {
+            self.room().await?;
+            self.make_wanted_topic(&wanted)?;
+            self.settled().await
+        })
+    }
+
+    fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>> {
+        Box::pin(async move {
+            self.room().await?;
+            if self.group_or_auto_created(&group).is_none() {
+                let remark = format!("subscription group [{group}] does not exist");
+                return Err(Refusal::new(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+            }
+            self.all_announced().await
+        })
+    }
+}
+
+/// Requests that may append to the journal.
+fn may_change(request: i32) -> bool {
+    matches!(
+        request,
+        code::HEART_BEAT
+            | code::UPDATE_CONSUMER_OFFSET
+            | code::UPDATE_AND_CREATE_TOPIC
+            | code::DELETE_TOPIC_IN_BROKER
+            | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | code::GET_SUBSCRIPTIONGROUP_CONFIG
+    )
+}

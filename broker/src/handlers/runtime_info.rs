@@ -1,0 +1,125 @@
+//! GET_BROKER_RUNTIME_INFO (28): what this broker has done and how it is, as a table of texts.
+//!
+//! Only figures that are known are told: those which RocketMQ's tools parse without looking whether they are there
+//! (`clusterList`, the dashboard) are always among them. Rates are not kept yet and told as 0.0.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ringmq_io::{Class, Disk, Env, Space};
+use ringmq_wire::json_dialect::{self, KvTable};
+
+use crate::control::Control;
+use crate::request::{Handled, Request};
+use crate::stats::CoreStats;
+
+pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
+    let responder = request.responder();
+    let control = control.clone();
+    control.clone().core.env.spawn(Class::Background, async move {
+        let stats = control.core.stats_of_all().await;
+        let data = &control.core.config.store_path_root_dir;
+        let space = control.core.env.disk().space(data).await.ok();
+        let table = table(&control, &stats, space);
+        responder.ok_with_body(&json_dialect::to_vec(&KvTable { table }));
+    });
+    Handled::Done
+}
+
+fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) -> BTreeMap<String, String> {
+    let mut table = BTreeMap::new();
+    let mut put = |key: &str, value: String| {
+        table.insert(key.to_string(), value);
+    };
+    let now = control.core.env.now_ms();
+    put("bootTimestamp", control.started_ms.to_string());
+    put("runtime", runtime(now - control.started_ms));
+    put("brokerActive", "true".into());
+    put("brokerVersionDesc", version_name());
+    put("ringmqVersion", env!("CARGO_PKG_VERSION").into());
+
+    // The reference never tells 0 messages, since tools divide by it.
+    put("putMessageTimesTotal", stats.put_messages.max(1).to_string());
+    put("putMessageSizeTotal", stats.put_bytes.to_string());
+    let average = stats.put_bytes as f64 / stats.put_messages.max(1) as f64;
+    put("putMessageAverageSize", average.to_string());
+    put("putMessageFailedTimes", stats.put_refused.to_string());
+    put("msgPutTotalTodayNow", stats.put_messages.to_string());
+    put("msgGetTotalTodayNow", stats.get_messages.to_string());
+    for key in [
+        "msgPutTotalYesterdayMorning",
+        "msgPutTotalTodayMorning",
+        "msgGetTotalYesterdayMorning",
+        "msgGetTotalTodayMorning",
+    ] {
+        put(key, "0".into());
+    }
+    for key in ["putTps", "getTransferredTps", "getTotalTps", "getFoundTps", "getMissTps"] {
+        put(key, "0.0 0.0 0.0".into());
+    }
+
+    // The index is never behind the log, nothing queues in front of a thread pool, and no timer runs.
+    for key in [
+        "dispatchBehindBytes",
+        "pageCacheLockTimeMills",
+        "timerReadBehind",
+        "timerOffsetBehind",
+        "timerCongestNum",
+    ] {
+        put(key, "0".into());
+    }
+    for key in ["timerEnqueueTps", "timerDequeueTps"] {
+        put(key, "0.0".into());
+    }
+    for pool in ["send", "pull"] {
+        put(&format!("{pool}ThreadPoolQueueSize"), "0".into());
+        put(&format!("{pool}ThreadPoolQueueCapacity"), "0".into());
+        put(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".into());
+    }
+    put("earliestMessageTimeStamp", "-1".into());
+    put("startAcceptSendRequestTimeStamp", "0".into());
+
+    if let Some(Space { total, available }) = space {
+        let ratio = if total == 0 { 0.0 } else { (total - available.min(total)) as f64 / total as f64 };
+        let shown = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+        put("commitLogDiskRatio", ratio.to_string());
+        put("consumeQueueDiskRatio", ratio.to_string());
+        put("commitLogDirCapacity", format!("Total : {}, Free : {}.", shown(total), shown(available)));
+    }
+    put("commitLogBytes", stats.log_bytes.to_string());
+
+    put("connections", stats.connections.to_string());
+    put("longPollings", stats.holds.to_string());
+    put("shardsLatched", stats.shards_latched.to_string());
+    put("requestsNotSupported", stats.unsupported.to_string());
+    put("requestsBetweenCores", stats.hops.to_string());
+    put("lanesFull", stats.lanes_full.to_string());
+    let state = control.state.borrow();
+    put("topics", state.topics.len().to_string());
+    put("consumerGroups", state.groups.len().to_string());
+    put("consumerOffsets", state.offsets.len().to_string());
+    put("clientMemberships", control.clients.borrow().memberships().to_string());
+    table
+}
+
+/// The version that this broker's answers carry: tools show it, and compare it with the versions that they know.
+fn version_name() -> String {
+    "V5_5_0".into()
+}
+
+fn runtime(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    format!("[ {days} days, {hours} hours, {} minutes, {} seconds ]", seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_time_is_shown_as_the_tools_know_it() {
+        assert_eq!(runtime(0), "[ 0 days, 0 hours, 0 minutes, 0 seconds ]");
+        assert_eq!(runtime(90_061_999), "[ 1 days, 1 hours, 1 minutes, 1 seconds ]");
+    }
+}

@@ -1,0 +1,66 @@
+//! UPDATE_AND_CREATE_TOPIC (17): an administrator makes or changes a topic.
+//!
+//! Invariant: answered when the topic is durable, published, and known to the name servers that are up.
+//! Rules and wording: RocketMQ 5.5.0 AdminBrokerProcessor#updateAndCreateTopic.
+
+use std::rc::Rc;
+
+use ringmq_io::Env;
+use ringmq_wire::code::response_code;
+use ringmq_wire::headers::CreateTopicHeader;
+
+use super::queue::bad_header;
+use crate::control::attributes::{self, MESSAGE_TYPE, RESERVE_TIME, TOPIC_ATTRIBUTES};
+use crate::control::topics::{TopicConfig, TopicFilterType};
+use crate::control::{Control, names, topic_refusal};
+use crate::reply::Refusal;
+use crate::request::{Handled, Request};
+
+pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
+    let header = match CreateTopicHeader::decode(&request.command.ext) {
+        Ok(header) => header,
+        Err(error) => return bad_header(request, &error),
+    };
+    let responder = request.responder();
+    match put(control, &header) {
+        Ok(()) => control.answer_when_settled(responder),
+        Err(refusal) => responder.refuse_with(&refusal),
+    }
+    Handled::Done
+}
+
+fn put<E: Env>(control: &Control<E>, header: &CreateTopicHeader<'_>) -> Result<(), Refusal> {
+    let invalid = |remark: String| Refusal::new(response_code::INVALID_PARAMETER, remark);
+    let name = header.topic;
+    names::check_topic(name).map_err(|error| invalid(error.to_string()))?;
+    if control.core.config.validate_system_topic_when_update_topic && control.system.contains(name) {
+        return Err(invalid(format!("The topic[{name}] is conflict with system topic.")));
+    }
+    let failed =
+        |error: attributes::AttributeError| Refusal::new(response_code::SYSTEM_ERROR, error.to_string());
+    let changes = attributes::parse_changes(header.attributes.unwrap_or_default()).map_err(failed)?;
+    let mixed = changes.get(&format!("+{MESSAGE_TYPE}")).is_some_and(|value| value == "MIXED");
+    if mixed && !control.core.config.enable_mixed_message_type {
+        return Err(invalid("MIXED message type is not supported.".into()));
+    }
+    if changes.keys().any(|key| key.trim_start_matches(['+', '-']) == RESERVE_TIME) {
+        // As the reference answers without a tiered store.
+        return Err(Refusal::new(response_code::SYSTEM_ERROR, "Update topic reserveTime not supported"));
+    }
+    let known = control.state.borrow().topics.get(name).cloned();
+    let current = known.as_ref().map(|topic| &topic.attributes);
+    let topic = TopicConfig {
+        attributes: attributes::alter(TOPIC_ATTRIBUTES, current, &changes).map_err(failed)?,
+        order: header.order,
+        perm: header.perm,
+        read_queue_nums: header.read_queue_nums,
+        topic_filter_type: TopicFilterType::from_name(header.topic_filter_type),
+        topic_name: name.to_string(),
+        topic_sys_flag: header.topic_sys_flag,
+        write_queue_nums: header.write_queue_nums,
+    };
+    if known.is_some_and(|known| *known == topic) {
+        return Ok(());
+    }
+    control.put_topic(topic).map_err(|error| topic_refusal(&error))
+}
