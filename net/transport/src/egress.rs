@@ -8,7 +8,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_lite::FutureExt;
 use ringmq_io::limits::{CONN_OUT_BYTES_MAX, CONN_OUT_MEMORY_BYTES_MAX, SEND_ROUND_BYTES_MAX};
 use ringmq_io::{Chunk, Env, Stream};
 use tracing::debug;
@@ -20,6 +22,10 @@ use crate::{Connection, Counters, why};
 /// making every later buffer large.
 const TAIL_BYTES_MIN: usize = 256;
 const TAIL_BYTES_MAX: usize = 32 * 1024;
+
+/// Between the last byte of a connection that is finished and its close, so that its peer has read the byte before a
+/// request that crosses it can cause a reset.
+const LINGER: Duration = Duration::from_millis(50);
 
 struct Queue<X> {
     chunks: Vec<Chunk<X>>,
@@ -145,6 +151,7 @@ pub(crate) async fn run<E: Env>(conn: Rc<Connection<E>>) {
         if bytes == 0 {
             round.clear();
             if conn.is_closed() {
+                conn.env().sleep(LINGER).or(conn.until_gone()).await;
                 conn.end();
                 break;
             }

@@ -94,9 +94,19 @@ pub(crate) async fn run<E: Env, S: Service<E>>(
         why @ (why::SERVICE | why::BAD_FRAME | why::BAD_HEADER) => conn.finish(why),
         why => conn.close(why),
     }
-    conn.until_gone().await;
+    discard(&conn).or(conn.until_gone()).await;
     service.on_close(&conn);
     on_end();
+}
+
+/// Takes what a peer still sends while queued output leaves: a socket that is closed with unread bytes resets the
+/// connection, and a reset makes the peer's kernel drop answers that it has not read yet.
+async fn discard<E: Env>(conn: &Connection<E>) {
+    while !conn.is_gone() {
+        if !matches!(conn.stream.recv().await, Ok(Some(_))) {
+            conn.close(why::PEER_CLOSED);
+        }
+    }
 }
 
 async fn read<E: Env, S: Service<E>>(conn: &Rc<Connection<E>>, service: &Rc<S>) -> &'static str {
