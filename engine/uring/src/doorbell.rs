@@ -39,6 +39,11 @@ impl Doorbell {
         self.event.write(1).expect("an eventfd takes a signal");
     }
 
+    /// Was it rung since the last take?
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(SeqCst)
+    }
+
     /// The core's: was it rung since the last call?
     pub(crate) fn take(&self) -> bool {
         self.rung.load(SeqCst) && self.rung.swap(false, SeqCst)

@@ -31,6 +31,10 @@ use crate::ring::{Completion, Ring};
 use crate::stats::{Counters, bump};
 use crate::stream::StreamState;
 
+/// How long a core that never runs dry keeps glommio from polling: how late a timer may be there. A
+/// poll costs some system calls, about 1 % of this.
+pub(crate) const POLL_EVERY: Duration = Duration::from_micros(250);
+
 /// Something another thread puts messages into; looked at after the bell was rung.
 pub(crate) trait Inbox {
     fn look(&self);
@@ -48,6 +52,7 @@ pub(crate) struct Driver {
     parked: RefCell<Option<Waker>>,
     /// The last turn's end while the driver stays awake: what comes until the next one is a turn.
     turn_began: Cell<Option<Instant>>,
+    glommio_polled: Cell<Instant>,
     /// The kernel said that it has work for us which the ring's flags do not show.
     left_over: Cell<bool>,
     /// Registered buffers handed out to regions.
@@ -77,6 +82,7 @@ impl Driver {
             starved: RefCell::default(),
             parked: RefCell::default(),
             turn_began: Cell::new(None),
+            glommio_polled: Cell::new(Instant::now()),
             left_over: Cell::new(false),
             buffer_slots: Cell::new(0),
             stopping: Cell::new(false),
@@ -185,7 +191,7 @@ impl Driver {
                 break;
             }
             if worked || !self.fall_asleep() {
-                glommio::executor().yield_task_queue_now().await;
+                self.make_way().await;
                 continue;
             }
             bump(&self.counters.sleeps, 1);
@@ -203,6 +209,21 @@ impl Driver {
             self.ring.borrow_mut().signal_completions(false);
         }
         self.stopped.set(true);
+    }
+
+    /// Lets all other ready tasks run, the driver among them if I/O is due, and glommio poll its rings,
+    /// timers and foreign wakes if it has not for a while: it does so only when nothing is ready, so
+    /// everybody who yields must wait for a timer of no length then.
+    pub(crate) async fn make_way(&self) {
+        if self.parked.borrow().is_some() && (self.ring.borrow_mut().is_ready() || self.bell.is_rung()) {
+            self.kick();
+        }
+        if self.glommio_polled.get().elapsed() < POLL_EVERY {
+            glommio::executor().yield_task_queue_now().await;
+        } else {
+            glommio::timer::Timer::new(Duration::ZERO).await;
+            self.glommio_polled.set(Instant::now());
+        }
     }
 
     /// True if anything happened, so that tasks may have become ready.

@@ -89,7 +89,8 @@ impl Env for UringEnv {
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> + 'static {
-        async { glommio::executor().yield_task_queue_now().await }
+        let driver = self.0.net.driver.clone();
+        async move { driver.make_way().await }
     }
 
     fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static) {

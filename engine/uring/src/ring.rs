@@ -91,6 +91,11 @@ impl Ring {
         !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
     }
 
+    /// Whether completions wait, here or in the kernel as work to run.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        !self.uring.completion().is_empty() || self.uring.submission().taskrun()
+    }
+
     /// Hands over all entries and runs the kernel's completion work, in one system call.
     pub(crate) fn enter(&mut self) -> io::Result<usize> {
         self.refill();

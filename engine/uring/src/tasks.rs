@@ -12,9 +12,11 @@ use glommio::{Latency, Shares, Task, TaskQueueHandle};
 use ringmq_io::Class;
 use slab::Slab;
 
-/// While foreground work is ready, a task of another class that asks is told to yield after this long;
-/// also how late a timer or glommio's own completions are noticed on a core that never runs dry.
-pub(crate) const PREEMPT: Duration = Duration::from_micros(500);
+/// glommio's preemption timer: off, in effect. When it fires between glommio's poll of its rings and
+/// its first look at the task queues (the thread lost its CPU there), glommio 0.9 takes the queues for
+/// empty and sleeps on ready tasks. Instead the driver and every yield let glommio poll now and then
+/// ([`crate::driver::POLL_EVERY`]).
+pub(crate) const PREEMPT: Duration = Duration::from_secs(3600);
 
 #[derive(Clone)]
 pub(crate) struct Tasks {
@@ -34,16 +36,17 @@ fn slot(class: Class) -> usize {
 impl Tasks {
     /// Inside the executor.
     pub(crate) fn new() -> Self {
-        let queue = |shares, latency, name| {
-            glommio::executor().create_task_queue(Shares::Static(shares), latency, name)
+        // A latency would arm the preemption timer.
+        let queue = |shares, name| {
+            glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
         };
         Self {
             queues: [
-                queue(1000, Latency::Matters(PREEMPT), "foreground"),
+                queue(1000, "foreground"),
                 // Few and short, but acknowledgements wait for them.
-                queue(1000, Latency::Matters(PREEMPT), "flush"),
-                queue(200, Latency::NotImportant, "cold-read"),
-                queue(50, Latency::NotImportant, "background"),
+                queue(1000, "flush"),
+                queue(200, "cold-read"),
+                queue(50, "background"),
             ],
             running: Rc::default(),
         }
