@@ -1,0 +1,98 @@
+//! A name server as far as brokers see it: notes which topics they register.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use ringmq_broker::control::registration::NameServer;
+use ringmq_io::sync::Stop;
+use ringmq_io::{Env, Net};
+use ringmq_simenv::{CrashKind, Host, SimEnv};
+use ringmq_transport::{Connection, Flow, FrameRef, ServerConfig, Service, serve};
+use ringmq_wire::Serialization;
+use ringmq_wire::code::request_code as code;
+use ringmq_wire::encode::begin_response;
+use ringmq_wire::headers::RegisterBrokerHeader;
+use ringmq_wire::json_dialect::RegisterBrokerBody;
+
+use crate::common::Scene;
+
+const PORT: u16 = 9876;
+
+#[derive(Default)]
+struct Known {
+    topics: RefCell<BTreeSet<String>>,
+    unregistered: Cell<bool>,
+}
+
+#[derive(Clone)]
+pub struct FakeNameServer {
+    host: Rc<Host>,
+    known: Rc<Known>,
+}
+
+pub fn start(scene: &Scene, name: &str) -> FakeNameServer {
+    let server = FakeNameServer { host: Rc::new(scene.world.host(name)), known: Rc::default() };
+    server.restart();
+    server
+}
+
+impl FakeNameServer {
+    pub fn as_configured(&self) -> NameServer {
+        NameServer { name: self.host.name().to_owned(), addr: SocketAddr::new(self.host.ip(), PORT) }
+    }
+
+    pub fn knows(&self, topic: &str) -> bool {
+        self.known.topics.borrow().contains(topic)
+    }
+
+    pub fn unregistered(&self) -> bool {
+        self.known.unregistered.get()
+    }
+
+    /// Ends it; what it knew is gone.
+    pub fn crash(&self) {
+        self.host.crash(CrashKind::Process);
+        self.known.topics.borrow_mut().clear();
+    }
+
+    pub fn restart(&self) {
+        let known = self.known.clone();
+        self.host.start(1, move |env| {
+            let service = Rc::new(Answers(known.clone()));
+            async move {
+                let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+                let listener = env.net().listen(addr, false).unwrap();
+                let stop = Stop::new();
+                let _server = serve(&env, listener, service, stop.clone(), ServerConfig::new(Rc::default()));
+                stop.wait().await;
+            }
+        });
+    }
+}
+
+struct Answers(Rc<Known>);
+
+impl Service<SimEnv> for Answers {
+    fn on_request(self: &Rc<Self>, conn: &Rc<Connection<SimEnv>>, frame: FrameRef<'_>) -> Flow {
+        let command = &frame.command;
+        match command.code {
+            code::REGISTER_BROKER => {
+                let header = RegisterBrokerHeader::decode(&command.ext).unwrap();
+                assert_eq!((header.broker_name, header.cluster_name), ("broker-a", "DefaultCluster"));
+                assert_eq!(header.body_crc32, (crc32fast::hash(command.body) & 0x7FFF_FFFF) as i32);
+                let body =
+                    RegisterBrokerBody::decode(command.body, header.compressed, command.version).unwrap();
+                let table = body.topic_config_serialize_wrapper.topic_config_table;
+                self.0.topics.borrow_mut().extend(table.into_keys());
+            }
+            code::UNREGISTER_BROKER => self.0.unregistered.set(true),
+            other => panic!("a broker asks a name server for {other}"),
+        }
+        conn.write(|out| {
+            begin_response(out, Serialization::Json, 0, command.opaque, 0, None).finish(&[]).unwrap();
+        });
+        Flow::Continue
+    }
+}
