@@ -2,24 +2,38 @@
 //!
 //! Exit status: 0 after a clean stop (SIGTERM, SIGINT) or a finished command, 1 with a message otherwise.
 
+mod broker;
 mod cli;
 mod logging;
 mod namesrv;
 mod ready;
+mod standalone;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::Parser;
 
 use cli::{Cli, Command};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_else(|| Command::Standalone(cli::Standalone::default()));
-    if let Command::Bench(args) = command {
-        return ringmq_bench::run(&args);
-    }
-    let _logs = logging::start();
-    match command {
-        Command::Namesrv(args) => namesrv::run(&args),
-        _ => unreachable!(),
+    let result = match &command {
+        Command::Bench(args) => ringmq_bench::run(args),
+        server => {
+            let _logs = logging::start();
+            match server {
+                Command::Standalone(args) => standalone::run(args),
+                Command::Broker(args) => broker::run(args),
+                Command::Namesrv(args) => namesrv::run(args),
+                Command::Bench(_) => unreachable!("matched above"),
+            }
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringmq: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
