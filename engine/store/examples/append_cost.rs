@@ -91,6 +91,8 @@ async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages:
     println!(
         "{size:5} B: append {:4.0} ns ({floor:.0} ns of it the body's copy and checksums), with everything behind \
          it {:4.0} ns wall; {:?}; ring full {waits} times",
-        per(appending), per(all), shard.stats()
+        per(appending),
+        per(all),
+        shard.stats()
     );
 }

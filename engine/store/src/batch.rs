@@ -111,11 +111,15 @@ impl Checksum {
     pub fn tags(&mut self, bytes: &[u8]) {
         self.0 = crc32c::crc32c_append(self.0, bytes);
     }
+
+    fn seal(self, header: &[u8; HEADER_BYTES]) -> u32 {
+        crc32c::crc32c_append(self.0, &header[CHECKED_FROM..])
+    }
 }
 
 impl Header {
     /// The header as bytes, sealed with the checksum of what it heads.
-    pub fn encode(&self, mut sum: Checksum) -> [u8; HEADER_BYTES] {
+    pub fn encode(&self, sum: Checksum) -> [u8; HEADER_BYTES] {
         assert!(u64::from(self.length).is_multiple_of(ALIGN) && self.base.is_multiple_of(ALIGN));
         let mut out = [0; HEADER_BYTES];
         out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
@@ -129,8 +133,8 @@ impl Header {
         out[40..48].copy_from_slice(&self.durable.to_le_bytes());
         out[48..56].copy_from_slice(&self.store_time_ms.to_le_bytes());
         out[56..60].copy_from_slice(&self.epoch.to_le_bytes());
-        sum.tags(&out[CHECKED_FROM..]);
-        out[4..8].copy_from_slice(&sum.0.to_le_bytes());
+        let sum = sum.seal(&out);
+        out[4..8].copy_from_slice(&sum.to_le_bytes());
         out
     }
 
@@ -210,10 +214,8 @@ pub fn check(header: &Header, bytes: &[u8], slots: &mut Vec<Slot>) -> Result<(),
             sum.tags(tags);
         }
     }
-    if header.encode(sum)[4..8] != bytes[4..8] {
-        return Err(Fault::Torn);
-    }
-    Ok(())
+    let raw: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Fault::Torn)?;
+    if raw[4..8] == sum.seal(raw).to_le_bytes() { Ok(()) } else { Err(Fault::Torn) }
 }
 
 /// Size of the record that `bytes` begins with, if it fits.

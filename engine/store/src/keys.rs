@@ -104,7 +104,7 @@ mod tests {
         assert_ne!(hash("a", "b"), hash("a#", "b"));
         assert_ne!(hash("ab", "c"), hash("a", "bc"));
         assert_ne!(hash("t", "k\0"), hash("t", "k"));
-        assert_eq!(hash("TopicTest", "order-1"), 0x7ae0_7f6b_a6dd_c9f6);
+        assert_eq!(hash("TopicTest", "order-1"), 0x9ed6_5027_fbd6_aa48);
     }
 
     #[test]

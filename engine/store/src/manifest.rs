@@ -8,7 +8,7 @@
 //! On failure: a clear refusal that says both numbers and what to do.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringmq_io::{Disk, Env};
 
@@ -51,11 +51,13 @@ pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHa
         Some(body) => check(config, &path, &body)?,
         None => create(env, config, &path).await?,
     };
-    let memory = config.ring_dir.clone().or_else(|| disk.ring_dir(data));
+    let data = absolute(data)?;
+    let memory = config.ring_dir.clone().or_else(|| disk.ring_dir(&data));
     let ring_is_memory = memory.is_some();
-    let ring_dir = memory.unwrap_or_else(|| data.join("rings"));
+    let ring_dir = absolute(&memory.unwrap_or_else(|| data.join("rings")))?;
     disk.create_dir_all(&ring_dir).await.map_err(OpenError::io(&ring_dir))?;
-    let layout = StoreLayout { config: config.clone(), store_id, ring_dir, ring_is_memory };
+    let config = StoreConfig { data, ..config.clone() };
+    let layout = StoreLayout { config, store_id, ring_dir, ring_is_memory };
     Ok(StoreHandle { layout, _lock: lock })
 }
 
@@ -64,13 +66,24 @@ impl StoreLayout {
         self.config.data.join(format!("shard-{shard:02}"))
     }
 
-    /// The ring's name holds the store id: rings of many stores may share a directory.
+    /// Rings of many stores may share a directory; a store and its copy must not share a ring.
     pub(crate) fn ring_path(&self, shard: u16) -> PathBuf {
-        self.ring_dir.join(format!("ringmq-{:016x}-{shard:02}.ring", self.store_id))
+        let place = crc32c::crc32c(self.config.data.as_os_str().as_encoded_bytes());
+        self.ring_dir.join(format!("ringmq-{:016x}-{place:08x}-{shard:02}.ring", self.store_id))
     }
 }
 
-async fn create<E: Env>(env: &E, config: &StoreConfig, path: &std::path::Path) -> Result<u64, OpenError> {
+/// The path as it is recorded in files: absolute, and text.
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    let path = std::path::absolute(path).map_err(OpenError::io(path))?;
+    if path.to_str().is_none() {
+        let value = path.to_string_lossy().into_owned();
+        return Err(OpenError::Config { setting: "directory", value, rule: "a path of UTF-8 text".into() });
+    }
+    Ok(path)
+}
+
+async fn create<E: Env>(env: &E, config: &StoreConfig, path: &Path) -> Result<u64, OpenError> {
     let entries = env.disk().list(&config.data).await.map_err(OpenError::io(&config.data))?;
     if entries.iter().any(|entry| entry.is_dir && entry.name.starts_with("shard-")) {
         let what = "it is missing, but there are shards beside it; restore it from a copy".to_owned();
@@ -85,7 +98,7 @@ async fn create<E: Env>(env: &E, config: &StoreConfig, path: &std::path::Path) -
     Ok(store_id)
 }
 
-fn check(config: &StoreConfig, path: &std::path::Path, body: &[u8]) -> Result<u64, OpenError> {
+fn check(config: &StoreConfig, path: &Path, body: &[u8]) -> Result<u64, OpenError> {
     let body: &[u8; BODY] = body.try_into().map_err(|_| OpenError::Damaged {
         path: path.into(),
         what: format!("its body has {} bytes instead of {BODY}", body.len()),

@@ -45,9 +45,13 @@ pub async fn open<E: Env>(
         let what = "it is missing, but there are segments beside it; restore it from a copy".to_owned();
         return Err(OpenError::Damaged { path: dir.join(crate::state::NAME), what });
     }
+    let origin = match &state {
+        Some(state) => Origin::of(env, state, &config.data).await,
+        None => Origin::Here,
+    };
     let old_ring = match &state {
-        Some(state) => map_old_ring(env, state).await?,
-        None => None,
+        Some(state) if origin != Origin::CopyOfLive => map_old_ring(env, state).await?,
+        _ => None,
     };
     let source =
         old_ring.as_ref().zip(state.as_ref()).and_then(|(region, state)| ring_source(region, id, state));
@@ -58,15 +62,19 @@ pub async fn open<E: Env>(
         epoch: state.as_ref().map_or(1, |state| state.epoch + 1),
         ring_path: layout.ring_path(shard),
         ring_bytes: config.ring_bytes as u64,
+        data: config.data.clone(),
     };
     new.write(disk, id, &dir).await?;
     let region = match (old_ring, &state) {
         (Some(region), Some(old)) if old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes => {
             region
         }
-        _ => map_new_ring(env, state.as_ref(), &new).await?,
+        _ => map_new_ring(env, &new).await?,
     };
     let floor = load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
+    if let Some(old) = state.filter(|old| old.ring_path != new.ring_path && origin == Origin::Here) {
+        remove_if_there(env, &old.ring_path).await?;
+    }
     ring::write_header(&region, RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes });
     recovered.report.epoch = new.epoch;
     recovered.report.took_ms = (env.monotonic_ns() - begun) / 1_000_000;
@@ -116,18 +124,42 @@ fn ring_source<R: Region>(region: &R, id: LogId, state: &State) -> Option<RingSo
     Some(RingSource::new(region.clone(), id, state.ring_bytes, state.epoch))
 }
 
-/// A ring where the configuration wants it. What the old one held is in segments by now.
-async fn map_new_ring<E: Env>(env: &E, old: Option<&State>, new: &State) -> Result<RegionOf<E>, OpenError> {
-    let disk = env.disk();
-    for path in [old.map(|old| &old.ring_path), Some(&new.ring_path)].into_iter().flatten() {
-        match disk.remove(path).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(OpenError::io(path)(error)),
-            _ => {}
+/// Where a store's STATE was written, seen from where it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// In the same directory: the recorded ring is ours.
+    Here,
+    /// Elsewhere: this is the store moved, or a copy. The ring's batches belong to the log, the file may not.
+    Elsewhere,
+    /// Elsewhere, and the original is in use: its ring has gone on without us.
+    CopyOfLive,
+}
+
+impl Origin {
+    async fn of<E: Env>(env: &E, state: &State, data: &Path) -> Self {
+        if state.data == data {
+            return Self::Here;
+        }
+        match env.disk().lock_dir(&state.data).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Self::CopyOfLive,
+            _ => Self::Elsewhere,
         }
     }
+}
+
+/// A ring where the configuration wants it. What the old one held is in segments by now.
+async fn map_new_ring<E: Env>(env: &E, new: &State) -> Result<RegionOf<E>, OpenError> {
+    remove_if_there(env, &new.ring_path).await?;
     let len = HEADER_BLOCK + usize::try_from(new.ring_bytes).expect("a ring fits into memory");
-    let mapped = disk.map_region(&new.ring_path, len).await.map_err(OpenError::io(&new.ring_path))?;
+    let mapped = env.disk().map_region(&new.ring_path, len).await.map_err(OpenError::io(&new.ring_path))?;
     Ok(mapped.0)
+}
+
+async fn remove_if_there<E: Env>(env: &E, path: &Path) -> Result<(), OpenError> {
+    match env.disk().remove(path).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(OpenError::io(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// The block that the next segment write begins with must be in the ring. Gives its position.

@@ -1,6 +1,6 @@
 //! Keeps the next segment ready before the log reaches it.
 //!
-//! Owns: creating segment files. A segment exists one ahead of the log's end: a recycled file is renamed, else
+//! Owns: creating segment files, the next one well before it is needed: a recycled file is renamed, else
 //! a new one is allocated with every block written, so that later writes change no file-system metadata.
 //! Invariants: a `.seg` file always has its full length; an allocation that a crash interrupted leaves only a
 //! `.tmp` file, which is removed at the next open.
@@ -18,6 +18,9 @@ use crate::envelope::{create_anew, temporary_name};
 use crate::inner::Inner;
 use crate::segments::{FileOf, Segment, Segments, base_of};
 
+/// The next segment is made when the log has filled one part in so many of the current one: an empty store does
+/// not pay for two segments, and there is time left to allocate one under full load.
+const AHEAD_SHARE: u64 = 4;
 /// Between attempts while the disk is full.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -26,7 +29,9 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
         if inner.is_ending() {
             return;
         }
-        let needed = inner.segments.number_of(inner.closed.get()) + 1;
+        let needed = inner
+            .segments
+            .number_of(inner.closed.get() + inner.segments.bytes / AHEAD_SHARE * (AHEAD_SHARE - 1));
         let next = inner
             .segments
             .end()

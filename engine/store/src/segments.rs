@@ -38,6 +38,10 @@ impl<E: Env> Segment<E> {
         Self { number, path, file: RefCell::new(file), index: RefCell::new(None), newest_ms: Cell::new(0) }
     }
 
+    pub fn set_file(&self, file: FileOf<E>) {
+        *self.file.borrow_mut() = Some(file);
+    }
+
     pub fn index(&self) -> Option<Rc<SealedIndex<E>>> {
         self.index.borrow().clone()
     }

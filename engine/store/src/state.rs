@@ -1,11 +1,13 @@
 //! `STATE` of a shard: its epoch, and where the ring of that epoch is.
 //!
 //! ```text
-//! envelope body: 0 u64 store id   8 u64 ring bytes   16 u32 epoch   20 u16 shard   22 ring path (UTF-8)
+//! envelope body: 0 u64 store id   8 u64 ring bytes   16 u32 epoch   20 u16 shard   22 u16 ring path bytes
+//!                24 ring path   .. data directory (both UTF-8)
 //! ```
 //! Invariants: each open makes a new epoch, durable before its first batch; a ring counts only if its header has
 //! the epoch recorded here, so a ring left over from an older time is never replayed. The path is recorded so
-//! that a ring is found after its directory was changed in the configuration.
+//! that a ring is found after its directory was changed in the configuration; the data directory is recorded so
+//! that a copy of a store leaves the ring of the original alone.
 
 use std::path::{Path, PathBuf};
 
@@ -17,13 +19,15 @@ use crate::envelope::{self, Form};
 
 pub const NAME: &str = "STATE";
 const FORM: Form = Form { magic: *b"RINGMQST", version: 1 };
-const FIXED: usize = 22;
+const FIXED: usize = 24;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub epoch: u32,
     pub ring_path: PathBuf,
     pub ring_bytes: u64,
+    /// Where the store was when this was written.
+    pub data: PathBuf,
 }
 
 impl State {
@@ -33,7 +37,12 @@ impl State {
         body.extend_from_slice(&self.ring_bytes.to_le_bytes());
         body.extend_from_slice(&self.epoch.to_le_bytes());
         body.extend_from_slice(&id.shard.to_le_bytes());
-        body.extend_from_slice(self.ring_path.to_string_lossy().as_bytes());
+        let text = |path: &PathBuf| path.to_str().expect("checked when the store was opened").to_owned();
+        let ring_path = text(&self.ring_path);
+        let len = u16::try_from(ring_path.len()).expect("a path that a file could be made at");
+        body.extend_from_slice(&len.to_le_bytes());
+        body.extend_from_slice(ring_path.as_bytes());
+        body.extend_from_slice(text(&self.data).as_bytes());
         body
     }
 
@@ -44,10 +53,13 @@ impl State {
         if word(0) != id.store_id || shard != id.shard {
             return None;
         }
+        let len = u16::from_le_bytes([fixed[22], fixed[23]]) as usize;
+        let (ring_path, data) = body[FIXED..].split_at_checked(len)?;
         Some(Self {
             epoch: u32::from_le_bytes(fixed[16..20].try_into().expect("4 bytes")),
-            ring_path: PathBuf::from(std::str::from_utf8(&body[FIXED..]).ok()?),
+            ring_path: PathBuf::from(std::str::from_utf8(ring_path).ok()?),
             ring_bytes: word(8),
+            data: PathBuf::from(std::str::from_utf8(data).ok()?),
         })
     }
 
@@ -73,9 +85,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn states_round_trip(epoch: u32, ring_bytes: u64, path in "/[a-z/]{0,40}") {
+        fn states_round_trip(epoch: u32, ring_bytes: u64, path in "/[a-zü/]{0,40}", data in "/[a-z/]{0,40}") {
             let id = LogId { store_id: 5, shard: 2 };
-            let state = State { epoch, ring_path: path.into(), ring_bytes };
+            let state = State { epoch, ring_path: path.into(), ring_bytes, data: data.into() };
             prop_assert_eq!(State::decode(id, &state.encode(id)), Some(state.clone()));
             prop_assert_eq!(State::decode(LogId { store_id: 6, ..id }, &state.encode(id)), None);
         }

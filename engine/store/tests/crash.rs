@@ -37,7 +37,14 @@ async fn live(env: SimEnv, config: StoreConfig, model: SharedModel, verified: Rc
     let Ok((handle, shard, _)) = open(&env, &config).await else {
         return;
     };
-    verify(&shard, &model).await;
+    if let Err(error) = verify(&shard, &model).await {
+        assert_ne!(
+            error.kind(),
+            std::io::ErrorKind::InvalidData,
+            "damage where nothing was damaged: {error}"
+        );
+        return;
+    }
     verified.set(true);
     for (name, sync) in QUEUES {
         env.spawn(Class::Foreground, produce(env.clone(), shard.clone(), model.clone(), name, sync));
@@ -64,6 +71,24 @@ fn crash(host: &Host, kind: CrashKind, model: &SharedModel) {
 
 fn kind(rng: &Rng) -> CrashKind {
     if rng.coin() { CrashKind::Process } else { CrashKind::PowerLoss }
+}
+
+/// A life without faults that ends well; false if it was killed.
+fn last_life(world: &World, host: &Host, config: &StoreConfig, model: &SharedModel) -> bool {
+    let ended = Rc::new(Cell::new(false));
+    let (config, model, done) = (config.clone(), model.clone(), ended.clone());
+    host.start(1, move |env| {
+        let (config, model, done) = (config.clone(), model.clone(), done.clone());
+        async move {
+            let (handle, shard, _) = open(&env, &config).await.expect("opens without faults");
+            verify(&shard, &model).await.expect("no fault");
+            shard.shutdown().await.expect("no fault");
+            drop(handle);
+            done.set(true);
+        }
+    });
+    assert!(world.run_until(|| !host.is_up(), Duration::from_secs(3600)), "a life without faults hangs");
+    ended.get()
 }
 
 /// Without faults every life must open; the last one is checked in full and opened twice.
@@ -94,13 +119,8 @@ fn run_seed(seed: u64, with_faults: bool) -> (u64, usize) {
     }
     let records = model.borrow().queues.values().map(|promises| promises.len()).sum();
     for _ in 0..2 {
-        let (config, model) = (config.clone(), model.clone());
-        world.run(&host, |env| async move {
-            let (handle, shard, _) = open(&env, &config).await.expect("opens without faults");
-            verify(&shard, &model).await;
-            shard.shutdown().await.expect("no fault");
-            drop(handle);
-        });
+        // A kill that was planned for a region write may still come, once.
+        assert!(last_life(&world, &host, &config, &model) || last_life(&world, &host, &config, &model));
     }
     (world.trace_hash(), records)
 }
@@ -152,7 +172,7 @@ fn a_failed_sync_latches_the_shard() {
         crash(&host, CrashKind::Process, &model);
         world.run(&host, |env| async move {
             let (_handle, shard, _) = open(&env, &config).await.expect("opens again");
-            verify(&shard, &model).await;
+            verify(&shard, &model).await.expect("no fault");
         });
     }
 }
@@ -179,7 +199,7 @@ fn a_ring_of_another_time_is_not_replayed() {
     assert!(host.copy_file("/old.ring", &ring));
     let report = world.run(&host, |env| async move {
         let (_handle, shard, report) = open(&env, &config).await.expect("opens");
-        verify(&shard, &model).await;
+        verify(&shard, &model).await.expect("no fault");
         report
     });
     assert_eq!(report.replayed_bytes, 0);

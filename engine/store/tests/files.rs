@@ -12,7 +12,10 @@ use ringmq_io::{Class, Env};
 use ringmq_store::{OpenError, ReadLimits, ReadOutcome, Shard, StoreConfig};
 use ringmq_uring::UringEnv;
 use ringmq_wire::message::records;
-use support::{LIMITS, Model, Promise, SharedModel, acknowledged, append, open, parts, read_all, small_config, stored, verify};
+use support::{
+    LIMITS, Model, Promise, SharedModel, acknowledged, append, open, parts, read_all, small_config, stored,
+    verify,
+};
 
 const QUEUE: support::QueueName = ("smoke", 3);
 
@@ -21,7 +24,9 @@ fn config(dir: &Path) -> StoreConfig {
     StoreConfig { ring_dir: Some(dir.join("ring")), ..small_config(dir.join("data")) }
 }
 
-fn run<T: Send + 'static, F: Future<Output = T> + 'static>(main: impl Fn(UringEnv) -> F + Send + Clone + 'static) -> T {
+fn run<T: Send + 'static, F: Future<Output = T> + 'static>(
+    main: impl Fn(UringEnv) -> F + Send + Clone + 'static,
+) -> T {
     ringmq_uring::run(1, main).expect("io_uring is there").pop().expect("one core")
 }
 
@@ -31,7 +36,8 @@ async fn send(shard: &Shard<UringEnv>, model: &SharedModel, bodies: std::ops::Ra
         let body = number.to_be_bytes().repeat(64);
         let record = parts(QUEUE.0, &body, "TAGS\u{1}t\u{2}");
         let appended = append(shard, queue, &[(record, i64::from(number % 3))]).await.expect("appended");
-        let bytes = stored(&record, QUEUE.1, appended.queue_offset, appended.physical, appended.store_time_ms);
+        let bytes =
+            stored(&record, QUEUE.1, appended.queue_offset, appended.physical, appended.store_time_ms);
         model.borrow_mut().promise(QUEUE, appended.queue_offset, Promise { bytes, durable: sync });
         if number.is_multiple_of(50) {
             assert!(acknowledged(shard, appended.end, sync).await);
@@ -54,7 +60,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
             send(&shard, &model, 0..3000, false).await;
             send(&shard, &model, 3000..3050, true).await;
             assert!(shard.stats().segments >= 2, "{:?}", shard.stats());
-            verify(&shard, &model).await;
+            verify(&shard, &model).await.unwrap();
         }
     });
     let path: PathBuf = dir.path().into();
@@ -63,7 +69,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         async move {
             let (_handle, shard, report) = open(&env, &config).await.unwrap();
             assert_eq!(report.epoch, 2);
-            let found = read_all(&shard, QUEUE).await;
+            let found = read_all(&shard, QUEUE).await.unwrap();
             assert_eq!(found.len(), 3050);
             for (offset, bytes) in &found {
                 let record = records(bytes).next().unwrap().unwrap();
@@ -89,14 +95,16 @@ fn filters_limits_and_outcomes() {
             assert!(matches!(shard.read(queue, 0, &LIMITS, |_| true), ReadOutcome::Empty));
             let model = Rc::new(RefCell::new(Model::default()));
             send(&shard, &model, 0..300, false).await;
-            let found = |offset, limits: &ReadLimits, tag: i64| match shard.read(queue, offset, limits, |t| t == tag) {
+            let found = |offset, limits: &ReadLimits, tag: i64| match shard
+                .read(queue, offset, limits, |t| t == tag)
+            {
                 ReadOutcome::Found(plan) => {
                     assert!(plan.is_hot());
                     (plan.messages, plan.next_offset)
                 }
                 _ => panic!("nothing at {offset}"),
             };
-            assert_eq!(found(0, &LIMITS, 1), (32, 95), "tags 0, 1, 2 in turn: the 33rd match is at 97");
+            assert_eq!(found(0, &LIMITS, 1), (32, 97), "tags 0, 1, 2 in turn: the 33rd match is at 97");
             let one_byte = ReadLimits { max_bytes_hot: 1, ..LIMITS };
             assert_eq!(found(0, &one_byte, 1), (1, 4), "one message whatever its size");
             let short = ReadLimits { scan_entries: 9, ..LIMITS };
@@ -153,7 +161,7 @@ fn the_listener_hears_of_each_record_once_and_a_drop_starts_anew() {
         let config = config(&path);
         async move {
             let (_handle, shard, _) = open(&env, &config).await.unwrap();
-            assert_eq!(read_all(&shard, QUEUE).await.len(), 7);
+            assert_eq!(read_all(&shard, QUEUE).await.unwrap().len(), 7);
             shard.shutdown().await.unwrap();
         }
     });
@@ -231,7 +239,12 @@ fn a_store_that_is_not_ours_is_refused_clearly() {
             drop(handle);
             let more = StoreConfig { shards: 3, ..config.clone() };
             let text = open(&env, &more).await.map(|_| ()).unwrap_err().to_string();
-            assert!(text.contains("made for 1 shards") && text.contains("3 are asked") && text.contains("--shards 1"), "{text}");
+            assert!(
+                text.contains("made for 1 shards")
+                    && text.contains("3 are asked")
+                    && text.contains("--shards 1"),
+                "{text}"
+            );
             let larger = StoreConfig { segment_bytes: 1 << 20, ..config.clone() };
             let text = open(&env, &larger).await.map(|_| ()).unwrap_err().to_string();
             assert!(text.contains("524288") && text.contains("1048576"), "{text}");

@@ -16,7 +16,7 @@ pub mod table;
 use std::rc::Rc;
 
 use ringmq_io::limits::SCAN_READ_BYTES;
-use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode};
 
 pub use files::Inventory;
 use index::{IndexBuilder, Loaded};
@@ -71,8 +71,11 @@ pub async fn recover<E: Env>(
             ..Default::default()
         },
     };
-    walk.open_segments(inventory).await?;
+    for number in &inventory.segments {
+        segments.push(Segment::new(*number, segments.path(*number, "seg"), None));
+    }
     let unsealed = walk.load_sealed(inventory).await?;
+    walk.open_unsealed(inventory).await?;
     walk.log().await?;
     walk.drain().await?;
     walk.settle(unsealed).await?;
@@ -104,16 +107,14 @@ struct Walk<'w, E: Env> {
 }
 
 impl<E: Env> Walk<'_, E> {
-    async fn open_segments(&mut self, inventory: &Inventory) -> Result<(), OpenError> {
+    /// Files of segments that have no sound sealed index: recovery and appends may write to them.
+    async fn open_unsealed(&self, inventory: &Inventory) -> Result<(), OpenError> {
         for number in &inventory.segments {
-            let path = self.segments.path(*number, "seg");
-            let file = if inventory.indexes.contains(number) {
-                None
-            } else {
-                let mode = ringmq_io::OpenMode::Write;
-                Some(self.env.disk().open(&path, mode).await.map_err(OpenError::io(&path))?)
-            };
-            self.segments.push(Segment::new(*number, path, file));
+            if self.segments.base(*number) >= self.position {
+                let segment = self.segments.get(*number).expect("pushed");
+                let file = self.env.disk().open(&segment.path, OpenMode::Write).await;
+                segment.set_file(file.map_err(OpenError::io(&segment.path))?);
+            }
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ impl<E: Env> Walk<'_, E> {
                 self.report.rebuilt_indexes += 1;
                 break;
             };
-            self.segments.get(*number).expect("opened above").set_index(sealed);
+            self.segments.get(*number).expect("pushed").set_index(sealed);
             self.report.sealed_segments += 1;
             self.position = base + self.segments.bytes;
         }
