@@ -56,8 +56,8 @@ impl Scene {
             HostFacts { host_name: "broker-a".into(), address: self.machine.ip(), data: "/data".into() };
         let mut config = BrokerConfig::defaults(&facts);
         config.listen_port = PORT;
-        config.ring_bytes = 4 << 20;
-        config.segment_bytes = 8 << 20;
+        config.ring_bytes = 32 << 20;
+        config.segment_bytes = 32 << 20;
         config
     }
 
