@@ -2,19 +2,25 @@
 //!
 //! Layout: code i16, language u8, version i16, opaque i32, flag i32, remark (i32 length, bytes), ext block
 //! (i32 length, then i16 key length, key, i32 value length, value, repeated).
-//! Invariants: every length is checked against what is left; bytes behind the ext block are ignored. Text of length zero counts as absent (RocketMQ 5.5.0
-//! RocketMQSerializable#readStr); an entry without a key or a value is skipped. Bad UTF-8 is replaced, as Java does.
+//! Invariants: every length is checked against what is left; bytes behind the ext block are ignored. Text of length zero
+//! counts as absent (RocketMQ 5.5.0 RocketMQSerializable#readStr); an entry without a key or a value is skipped. Bad
+//! UTF-8 is replaced, as Java does. The texts of all fields are copied together (they are short) and checked at once.
 
 use std::borrow::Cow;
 
-use super::{Command, HeaderError};
+use super::ext_fields::Span;
+use super::{Command, ExtFields, HeaderError};
 use crate::version::Language;
 
 /// Smallest header: all fixed fields, no remark, no ext fields.
 pub const FIXED: usize = 2 + 1 + 2 + 4 + 4 + 4 + 4;
 const _: () = assert!(FIXED == 21);
 
-pub(super) fn read<'a>(header: &'a [u8], command: &mut Command<'a>) -> Result<(), HeaderError> {
+pub(super) fn read<'a>(
+    header: &'a [u8],
+    scratch: Option<&'a mut Vec<u8>>,
+    command: &mut Command<'a>,
+) -> Result<(), HeaderError> {
     let mut reader = Reader { bytes: header, at: 0 };
     command.code = i32::from(reader.i16()?);
     command.language = Language::from_code(reader.array::<1>()?[0]);
@@ -22,20 +28,63 @@ pub(super) fn read<'a>(header: &'a [u8], command: &mut Command<'a>) -> Result<()
     command.opaque = reader.i32()?;
     command.flag = reader.i32()?;
     let remark = reader.i32()?;
-    command.remark = reader.text(remark)?;
+    let remark = reader.take(remark)?;
+    command.remark = (!remark.is_empty()).then(|| String::from_utf8_lossy(remark));
     let ext = reader.i32()?;
     let block = reader.take(ext)?;
     let mut reader = Reader { bytes: &header[..reader.at], at: reader.at - block.len() };
-    while reader.at < reader.bytes.len() {
-        let key = i32::from(reader.i16()?);
-        let key = reader.text(key)?;
-        let value = reader.i32()?;
-        let value = reader.text(value)?;
-        if let (Some(key), Some(value)) = (key, value) {
-            command.ext.push(key, value);
+    let mut own = Vec::new();
+    let texts = match scratch {
+        Some(scratch) => {
+            scratch.clear();
+            scratch.reserve(block.len());
+            read_fields(&mut reader, scratch, command)?;
+            std::str::from_utf8(scratch).map(Cow::Borrowed).ok()
+        }
+        None => {
+            own.reserve_exact(block.len());
+            read_fields(&mut reader, &mut own, command)?;
+            String::from_utf8(own).map(Cow::Owned).ok()
+        }
+    };
+    match texts {
+        Some(texts) if command.ext.fits(&texts) => command.ext.set_text("", texts),
+        _ => {
+            let mut reader = Reader { bytes: reader.bytes, at: reader.at - block.len() };
+            command.ext = read_lossy(&mut reader)?;
         }
     }
     Ok(())
+}
+
+/// Reads the fields, appending their texts to `texts`, still unchecked.
+fn read_fields(
+    reader: &mut Reader<'_>,
+    texts: &mut Vec<u8>,
+    command: &mut Command<'_>,
+) -> Result<(), HeaderError> {
+    while let Some((key, value)) = reader.field()? {
+        if !key.is_empty() && !value.is_empty() {
+            let start = texts.len();
+            texts.extend_from_slice(key);
+            let middle = texts.len();
+            texts.extend_from_slice(value);
+            command.ext.push_spans(Span::in_copied(start, middle), Span::in_copied(middle, texts.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads fields that are not all UTF-8.
+#[cold]
+fn read_lossy(reader: &mut Reader<'_>) -> Result<ExtFields<'static>, HeaderError> {
+    let mut ext = ExtFields::new();
+    while let Some((key, value)) = reader.field()? {
+        if !key.is_empty() && !value.is_empty() {
+            ext.push(String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+        }
+    }
+    Ok(ext)
 }
 
 struct Reader<'a> {
@@ -44,6 +93,18 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// The next key and value, or nothing at the end.
+    fn field(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, HeaderError> {
+        if self.at == self.bytes.len() {
+            return Ok(None);
+        }
+        let key = i32::from(self.i16()?);
+        let key = self.take(key)?;
+        let value = self.i32()?;
+        let value = self.take(value)?;
+        Ok(Some((key, value)))
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], HeaderError> {
         let chunk = self.bytes[self.at..]
             .first_chunk::<N>()
@@ -68,10 +129,5 @@ impl<'a> Reader<'a> {
             .ok_or(HeaderError::Binary { at: self.at, what: "length reaches past the end" })?;
         self.at += length;
         Ok(bytes)
-    }
-
-    fn text(&mut self, length: i32) -> Result<Option<Cow<'a, str>>, HeaderError> {
-        let bytes = self.take(length)?;
-        Ok((!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes)))
     }
 }

@@ -1,28 +1,115 @@
 //! The ext fields of a header: a small ordered map of text to text.
 //!
-//! Invariant: keys and values borrow from the header where they can. Of a repeated key the last value counts, as in
-//! the reference's hash map.
+//! Invariants: a field is a pair of spans, either into the header's own text or into text that had to be unescaped or
+//! copied; so a field costs 16 bytes and nothing to drop. Of a repeated key the last value counts, as in the reference's
+//! hash map. Spans are made here and by the header readers only, always on character boundaries.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use smallvec::SmallVec;
 
-/// A Java producer's V2 send header has 14 fields; two more leave room for a namespace without a heap allocation.
-const INLINE: usize = 16;
+/// A Java producer's V2 send header has 14 fields; a few more leave room for hook fields without a heap allocation.
+const INLINE: usize = 20;
 
 /// Ext fields in the order of the wire.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct ExtFields<'a> {
-    fields: SmallVec<[(Cow<'a, str>, Cow<'a, str>); INLINE]>,
+    /// The header, if it is text.
+    text: &'a str,
+    /// What is not in the header as it is meant.
+    copied: Cow<'a, str>,
+    fields: SmallVec<[Field; INLINE]>,
+}
+
+#[derive(Clone, Copy)]
+struct Field {
+    key: Span,
+    value: Span,
+}
+
+/// Some text of a header: where it starts, its length, and in its highest bit whether it lies in the copied text. A
+/// header has less than 2^24 bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    start: u32,
+    length: u32,
+}
+
+const COPIED: u32 = 1 << 31;
+const _: () = assert!(crate::frame::MAX_HEADER_LENGTH < COPIED as usize);
+
+impl Span {
+    pub(super) fn in_header(start: usize, end: usize) -> Self {
+        Self { start: start as u32, length: (end - start) as u32 }
+    }
+
+    pub(super) fn in_copied(start: usize, end: usize) -> Self {
+        Self { start: start as u32 | COPIED, length: (end - start) as u32 }
+    }
+
+    pub(super) fn is_copied(self) -> bool {
+        self.start & COPIED != 0
+    }
+
+    pub(super) fn bytes_of<'t>(self, text: &'t [u8], copied: &'t [u8]) -> &'t [u8] {
+        let start = (self.start & !COPIED) as usize;
+        let text = if self.is_copied() { copied } else { text };
+        &text[start..start + self.length as usize]
+    }
+
+    pub(super) fn of<'t>(self, text: &'t str, copied: &'t str) -> &'t str {
+        let start = (self.start & !COPIED) as usize;
+        let text = if self.is_copied() { copied } else { text };
+        &text[start..start + self.length as usize]
+    }
 }
 
 impl<'a> ExtFields<'a> {
     pub fn new() -> Self {
-        Self { fields: SmallVec::new() }
+        Self { text: "", copied: Cow::Borrowed(""), fields: SmallVec::new() }
     }
 
-    pub fn push(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
-        self.fields.push((key.into(), value.into()));
+    pub fn push(&mut self, key: impl AsRef<str>, value: impl AsRef<str>) {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let copied = self.copied.to_mut();
+        let start = copied.len();
+        copied.push_str(key);
+        let middle = copied.len();
+        copied.push_str(value);
+        assert!(copied.len() < COPIED as usize, "ext fields of two gigabytes");
+        let (key, value) = (Span::in_copied(start, middle), Span::in_copied(middle, copied.len()));
+        self.fields.push(Field { key, value });
+    }
+
+    pub(super) fn push_spans(&mut self, key: Span, value: Span) {
+        self.fields.push(Field { key, value });
+    }
+
+    /// Whether every span begins and ends at a character of this copied text.
+    pub(super) fn fits(&self, copied: &str) -> bool {
+        copied.is_ascii()
+            || self.fields.iter().all(|Field { key, value }| {
+                [key, value].into_iter().all(|span| {
+                    let start = (span.start & !COPIED) as usize;
+                    copied.is_char_boundary(start) && copied.is_char_boundary(start + span.length as usize)
+                })
+            })
+    }
+
+    /// Gives the fields the text that their spans are of.
+    pub(super) fn set_text(&mut self, text: &'a str, copied: Cow<'a, str>) {
+        self.text = text;
+        self.copied = copied;
+    }
+
+    /// The text of a span of this header; borrowed for as long as it can be.
+    pub(super) fn resolve(&self, span: Span) -> Cow<'a, str> {
+        match &self.copied {
+            Cow::Borrowed(copied) => Cow::Borrowed(span.of(self.text, copied)),
+            Cow::Owned(_) if !span.is_copied() => Cow::Borrowed(span.of(self.text, "")),
+            Cow::Owned(copied) => Cow::Owned(span.of("", copied).to_owned()),
+        }
     }
 
     pub fn clear(&mut self) {
@@ -30,7 +117,10 @@ impl<'a> ExtFields<'a> {
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.fields.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_ref())
+        let field = self.fields.iter().rev().find(|field| {
+            field.key.length as usize == key.len() && field.key.of(self.text, &self.copied) == key
+        })?;
+        Some(field.value.of(self.text, &self.copied))
     }
 
     pub fn contains(&self, key: &str) -> bool {
@@ -52,7 +142,8 @@ impl<'a> ExtFields<'a> {
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + ExactSizeIterator {
-        self.fields.iter().map(|(k, v)| (k.as_ref(), v.as_ref()))
+        let (text, copied) = (self.text, &*self.copied);
+        self.fields.iter().map(move |field| (field.key.of(text, copied), field.value.of(text, copied)))
     }
 
     pub fn len(&self) -> usize {
@@ -64,9 +155,25 @@ impl<'a> ExtFields<'a> {
     }
 }
 
-impl<'a, K: Into<Cow<'a, str>>, V: Into<Cow<'a, str>>> FromIterator<(K, V)> for ExtFields<'a> {
+impl PartialEq<ExtFields<'_>> for ExtFields<'_> {
+    fn eq(&self, other: &ExtFields<'_>) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ExtFields<'_> {}
+
+impl fmt::Debug for ExtFields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for ExtFields<'_> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self { fields: pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect() }
+        let mut fields = Self::new();
+        pairs.into_iter().for_each(|(key, value)| fields.push(key, value));
+        fields
     }
 }
 
@@ -89,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_key_counts() {
-        let ext: ExtFields = [("a", "1"), ("b", "2"), ("a", "3")].into_iter().collect();
+        let ext: ExtFields<'_> = [("a", "1"), ("b", "2"), ("a", "3")].into_iter().collect();
         assert_eq!(ext.get("a"), Some("3"));
         assert_eq!(ext.get_i32("b"), Some(2));
         assert_eq!(ext.get("c"), None);
@@ -98,7 +205,7 @@ mod tests {
 
     #[test]
     fn typed_access_follows_java() {
-        let ext: ExtFields =
+        let ext: ExtFields<'_> =
             [("n", "-9223372036854775808"), ("p", "+5"), ("bad", "5 "), ("t", "True"), ("f", "1")]
                 .into_iter()
                 .collect();
@@ -109,5 +216,25 @@ mod tests {
         assert_eq!(ext.get_bool("t"), Some(true));
         assert_eq!(ext.get_bool("f"), Some(false));
         assert_eq!(ext.get_bool("none"), None);
+    }
+
+    #[test]
+    fn equal_fields_are_equal_wherever_their_text_lies() {
+        let text = "ab";
+        let mut spans = ExtFields::new();
+        spans.set_text(text, Cow::Borrowed(""));
+        spans.push_spans(Span::in_header(0, 1), Span::in_header(1, 2));
+        let copied: ExtFields<'static> = [("a".to_owned(), "b")].into_iter().collect();
+        assert_eq!(spans, copied);
+        assert_eq!(format!("{spans:?}"), r#"{"a": "b"}"#);
+    }
+
+    #[test]
+    fn a_push_onto_decoded_fields_keeps_them() {
+        let mut ext = ExtFields::new();
+        ext.set_text("ab", Cow::Borrowed("cd"));
+        ext.push_spans(Span::in_header(0, 1), Span::in_copied(0, 2));
+        ext.push("e", "f");
+        assert_eq!(ext.iter().collect::<Vec<_>>(), [("a", "cd"), ("e", "f")]);
     }
 }

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use super::ext_fields::Span;
 use super::{Command, HeaderError};
 use crate::version::Language;
 
@@ -22,58 +23,72 @@ pub(super) fn read<'a>(
     scratch: Option<&'a mut Vec<u8>>,
     command: &mut Command<'a>,
 ) -> Result<(), HeaderError> {
-    match std::str::from_utf8(header) {
-        Ok(text) => Scanner::new(text, scratch).command(command),
-        Err(_) => {
-            let text = String::from_utf8_lossy(header).into_owned();
-            let mut lossy = Command { remark: None, ext: Default::default(), body: &[], ..*command };
-            Scanner::new(&text, None).command(&mut lossy)?;
-            command.code = lossy.code;
-            command.flag = lossy.flag;
-            command.opaque = lossy.opaque;
-            command.version = lossy.version;
-            command.language = lossy.language;
-            command.remark = lossy.remark.map(|remark| Cow::Owned(remark.into_owned()));
-            for (key, value) in lossy.ext.iter() {
-                command.ext.push(key.to_owned(), value.to_owned());
-            }
-            Ok(())
+    let Ok(text) = std::str::from_utf8(header) else { return read_lossy(header, command) };
+    let (copied, remark) = match scratch {
+        Some(scratch) => {
+            scratch.clear();
+            let remark = Scanner { text, bytes: header, at: 0, copied: scratch }.command(command)?;
+            (std::str::from_utf8(scratch).map(Cow::Borrowed).ok(), remark)
         }
-    }
+        None => {
+            let mut copied = Vec::new();
+            let remark = Scanner { text, bytes: header, at: 0, copied: &mut copied }.command(command)?;
+            (String::from_utf8(copied).map(Cow::Owned).ok(), remark)
+        }
+    };
+    // Only whole characters are ever copied.
+    let copied = copied.ok_or(HeaderError::Json { at: 0, what: "escapes do not make text" })?;
+    command.ext.set_text(text, copied);
+    command.remark = remark.map(|span| command.ext.resolve(span));
+    Ok(())
 }
 
-struct Scanner<'a> {
+/// Reads a header that is not UTF-8.
+#[cold]
+fn read_lossy(header: &[u8], command: &mut Command<'_>) -> Result<(), HeaderError> {
+    let text = String::from_utf8_lossy(header).into_owned();
+    let mut lossy = Command { remark: None, ext: Default::default(), body: &[], ..*command };
+    read(text.as_bytes(), None, &mut lossy)?;
+    command.code = lossy.code;
+    command.flag = lossy.flag;
+    command.opaque = lossy.opaque;
+    command.version = lossy.version;
+    command.language = lossy.language;
+    command.remark = lossy.remark.map(|remark| Cow::Owned(remark.into_owned()));
+    for (key, value) in lossy.ext.iter() {
+        command.ext.push(key, value);
+    }
+    Ok(())
+}
+
+struct Scanner<'a, 's> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// What is left of the caller's buffer for unescaped text; never shorter than the rest of the header, since
-    /// unescaping never makes text longer.
-    scratch: Option<&'a mut [u8]>,
-    buffer: Option<&'a mut Vec<u8>>,
+    /// Unescaped text.
+    copied: &'s mut Vec<u8>,
 }
 
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str, buffer: Option<&'a mut Vec<u8>>) -> Self {
-        Scanner { text, bytes: text.as_bytes(), at: 0, scratch: None, buffer }
-    }
-
-    fn command(mut self, command: &mut Command<'a>) -> Result<(), HeaderError> {
+impl Scanner<'_, '_> {
+    /// Reads the header; tells where the remark is.
+    fn command(mut self, command: &mut Command<'_>) -> Result<Option<Span>, HeaderError> {
+        let mut remark = None;
         self.object(|scanner, key| {
-            match &*key {
-                "code" => command.code = scanner.int()?,
-                "flag" => command.flag = scanner.int()?,
-                "opaque" => command.opaque = scanner.int()?,
-                "version" => command.version = scanner.int()?,
-                "language" => command.language = scanner.language()?,
-                "remark" => command.remark = scanner.scalar()?,
-                "extFields" => {
+            match scanner.bytes_of(key) {
+                b"code" => command.code = scanner.int()?,
+                b"flag" => command.flag = scanner.int()?,
+                b"opaque" => command.opaque = scanner.int()?,
+                b"version" => command.version = scanner.int()?,
+                b"language" => command.language = scanner.language()?,
+                b"remark" => remark = scanner.scalar()?,
+                b"extFields" => {
                     command.ext.clear();
                     if scanner.peek() == Some(b'n') {
                         return scanner.literal();
                     }
                     scanner.object(|scanner, key| {
                         if let Some(value) = scanner.scalar()? {
-                            command.ext.push(key, value);
+                            command.ext.push_spans(key, value);
                         }
                         Ok(())
                     })?;
@@ -86,7 +101,11 @@ impl<'a> Scanner<'a> {
         if self.at < self.bytes.len() {
             return Err(self.error("something follows the header"));
         }
-        Ok(())
+        Ok(remark)
+    }
+
+    fn bytes_of(&self, span: Span) -> &[u8] {
+        span.bytes_of(self.bytes, self.copied)
     }
 
     fn error(&self, what: &'static str) -> HeaderError {
@@ -114,7 +133,7 @@ impl<'a> Scanner<'a> {
     /// Reads an object; `entry` is called at each value, with no space before it, and must consume it.
     fn object(
         &mut self,
-        mut entry: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), HeaderError>,
+        mut entry: impl FnMut(&mut Self, Span) -> Result<(), HeaderError>,
     ) -> Result<(), HeaderError> {
         self.space();
         self.expect(b'{', "expected an object")?;
@@ -142,30 +161,23 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, HeaderError> {
+    fn string(&mut self) -> Result<Span, HeaderError> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
-        // Most keys and values are short: look at a few bytes before paying for a vector search.
-        for i in 0..8 {
-            match self.bytes.get(start + i) {
-                Some(b'"') => {
-                    self.at = start + i + 1;
-                    return Ok(Cow::Borrowed(&self.text[start..start + i]));
-                }
-                Some(b'\\') => return self.escaped(start, start + i),
-                Some(_) => {}
-                None => return Err(self.unterminated()),
+        // Most keys and values are short: look at some bytes before paying for a vector search.
+        let near = &self.bytes[start..self.bytes.len().min(start + 24)];
+        let found = match near.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            Some(i) => start + i,
+            None => {
+                let far = start + near.len();
+                far + memchr2(b'"', b'\\', &self.bytes[far..]).ok_or_else(|| self.unterminated())?
             }
+        };
+        if self.bytes[found] == b'\\' {
+            return self.escaped(start, found);
         }
-        let found = start + 8;
-        match memchr2(b'"', b'\\', &self.bytes[found..]) {
-            Some(i) if self.bytes[found + i] == b'"' => {
-                self.at = found + i + 1;
-                Ok(Cow::Borrowed(&self.text[start..found + i]))
-            }
-            Some(i) => self.escaped(start, found + i),
-            None => Err(self.unterminated()),
-        }
+        self.at = found + 1;
+        Ok(Span::in_header(start, found))
     }
 
     fn unterminated(&mut self) -> HeaderError {
@@ -174,33 +186,9 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a string from its first escape on; `start` is its first byte, `escape` the first backslash.
-    fn escaped(&mut self, start: usize, escape: usize) -> Result<Cow<'a, str>, HeaderError> {
-        let rest = self.bytes.len() - start;
-        if let Some(buffer) = self.buffer.take() {
-            if buffer.len() < rest {
-                buffer.resize(rest, 0);
-            }
-            self.scratch = Some(buffer.as_mut_slice());
-        }
-        match self.scratch.take() {
-            Some(scratch) => {
-                let written = self.unescape(start, escape, &mut Slice { bytes: scratch, len: 0 })?;
-                let (text, rest) = scratch.split_at_mut(written);
-                self.scratch = Some(rest);
-                let text = std::str::from_utf8(text).map_err(|_| self.error("escapes do not make text"))?;
-                Ok(Cow::Borrowed(text))
-            }
-            None => {
-                let mut text = Vec::with_capacity(64);
-                self.unescape(start, escape, &mut text)?;
-                String::from_utf8(text).map(Cow::Owned).map_err(|_| self.error("escapes do not make text"))
-            }
-        }
-    }
-
-    /// Appends the unescaped string to `out`, leaves the scanner behind the closing quote, tells how much was written.
-    fn unescape(&mut self, start: usize, escape: usize, out: &mut impl Sink) -> Result<usize, HeaderError> {
-        out.put(&self.bytes[start..escape]);
+    fn escaped(&mut self, start: usize, escape: usize) -> Result<Span, HeaderError> {
+        let copied_at = self.copied.len();
+        self.copied.extend_from_slice(&self.bytes[start..escape]);
         self.at = escape;
         loop {
             // Always at a backslash here.
@@ -215,28 +203,26 @@ impl<'a> Scanner<'a> {
                 b'u' => 0,
                 _ => return Err(self.error("unknown escape")),
             };
-            if kind == b'u' {
-                let unit = self.unicode()?;
-                out.put(unit.encode_utf8(&mut [0; 4]).as_bytes());
-            } else {
-                out.put(&[simple]);
+            if kind != b'u' {
+                self.copied.push(simple);
                 self.at += 2;
+            } else {
+                let c = self.unicode()?;
+                if c.is_ascii() {
+                    self.copied.push(c as u8);
+                } else {
+                    self.copied.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                }
             }
             let run = &self.bytes[self.at..];
-            match run.first() {
-                Some(b'\\') => continue,
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(out.written());
-                }
-                _ => {}
-            }
-            let Some(next) = memchr2(b'"', b'\\', run) else { return Err(self.unterminated()) };
-            out.put(&run[..next]);
+            let Some(next) = run.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
+                return Err(self.unterminated());
+            };
+            self.copied.extend_from_slice(&run[..next]);
             self.at += next;
             if run[next] == b'"' {
                 self.at += 1;
-                return Ok(out.written());
+                return Ok(Span::in_copied(copied_at, self.copied.len()));
             }
         }
     }
@@ -276,31 +262,40 @@ impl<'a> Scanner<'a> {
     }
 
     /// A value as text: strings unescaped, `null` as nothing, all else as it is written.
-    fn scalar(&mut self) -> Result<Option<Cow<'a, str>>, HeaderError> {
+    fn scalar(&mut self) -> Result<Option<Span>, HeaderError> {
         match self.peek() {
             Some(b'"') => self.string().map(Some),
             Some(b'n') => self.literal().map(|()| None),
             _ => {
                 let start = self.at;
                 self.skip_value()?;
-                Ok(Some(Cow::Borrowed(&self.text[start..self.at])))
+                Ok(Some(Span::in_header(start, self.at)))
             }
         }
     }
 
+    /// A value as text, to be looked at now.
+    fn text(&mut self) -> Result<Option<&str>, HeaderError> {
+        Ok(match self.scalar()? {
+            Some(span) if span.is_copied() => std::str::from_utf8(self.bytes_of(span)).ok(),
+            Some(span) => Some(span.of(self.text, "")),
+            None => None,
+        })
+    }
+
     /// An integer of 32 bits, also in quotes; `null` counts as 0.
     fn int(&mut self) -> Result<i32, HeaderError> {
-        let start = self.at;
-        let Some(text) = self.scalar()? else { return Ok(0) };
-        super::parse_i32(&text).ok_or(HeaderError::Json { at: start, what: "expected an integer of 32 bits" })
+        let at = self.at;
+        let Some(text) = self.text()? else { return Ok(0) };
+        super::parse_i32(text).ok_or(HeaderError::Json { at, what: "expected an integer of 32 bits" })
     }
 
     fn language(&mut self) -> Result<Language, HeaderError> {
-        Ok(match self.scalar()? {
-            None => Language::Java,
+        Ok(match self.text()? {
+            None | Some("JAVA") => Language::Java,
             Some(text) => match text.parse::<u8>() {
                 Ok(code) => Language::from_code(code),
-                Err(_) => Language::from_name(&text),
+                Err(_) => Language::from_name(text),
             },
         })
     }
@@ -365,37 +360,5 @@ impl<'a> Scanner<'a> {
                 return Ok(());
             }
         }
-    }
-}
-
-/// Where unescaped bytes go: a heap buffer, or the caller's scratch.
-trait Sink {
-    fn put(&mut self, bytes: &[u8]);
-    fn written(&self) -> usize;
-}
-
-impl Sink for Vec<u8> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-
-    fn written(&self) -> usize {
-        self.len()
-    }
-}
-
-struct Slice<'s> {
-    bytes: &'s mut [u8],
-    len: usize,
-}
-
-impl Sink for Slice<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    fn written(&self) -> usize {
-        self.len
     }
 }

@@ -1,8 +1,9 @@
 //! A remoting command: what a frame's header says, and its body.
 //!
 //! Owns: the decoded header and the flag bits. The two header forms are read by `json_header` and `binary_header`.
-//! Invariants: the body is borrowed; text is borrowed too unless a JSON escape or bad UTF-8 forces a copy
-//! (`decode_in` puts such copies into a caller's scratch buffer, so that the hot path does not allocate).
+//! Invariants: the body is borrowed; of a JSON header text is borrowed too unless an escape or bad UTF-8 forces a copy,
+//! of a binary one the ext fields are copied (`decode_in` puts copies into a caller's scratch buffer, so that the hot path
+//! does not allocate).
 //! On failure: a `HeaderError` means that the peer does not speak the protocol; the connection must be closed.
 
 mod binary_header;
@@ -51,13 +52,13 @@ pub enum HeaderError {
 }
 
 impl<'a> Command<'a> {
-    /// Decodes a frame's header. Allocates only for ext values or remarks that contain JSON escapes.
+    /// Decodes a frame's header. Allocates at most once or twice, for text that must be copied.
     pub fn decode(frame: FrameParts<'a>) -> Result<Command<'a>, HeaderError> {
         Self::read(frame, None)
     }
 
-    /// Decodes a frame's header without allocating: unescaped text goes into `scratch`, which grows to the size of
-    /// the largest header that needed it and may be used again as soon as the command is dropped.
+    /// Decodes a frame's header without allocating: copied text replaces what `scratch` held. It grows to the size of the
+    /// largest header that needed it and may be used again as soon as the command is dropped.
     pub fn decode_in(frame: FrameParts<'a>, scratch: &'a mut Vec<u8>) -> Result<Command<'a>, HeaderError> {
         Self::read(frame, Some(scratch))
     }
@@ -76,7 +77,7 @@ impl<'a> Command<'a> {
         };
         match frame.serialization {
             Serialization::Json => json_header::read(frame.header, scratch, &mut command)?,
-            Serialization::Binary => binary_header::read(frame.header, &mut command)?,
+            Serialization::Binary => binary_header::read(frame.header, scratch, &mut command)?,
         }
         Ok(command)
     }
