@@ -87,6 +87,9 @@ fn read_lossy(reader: &mut Reader<'_>) -> Result<ExtFields<'static>, HeaderError
     Ok(ext)
 }
 
+/// Key and value of an ext field as they lie in the header.
+type RawField<'a> = (&'a [u8], &'a [u8]);
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -94,7 +97,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The next key and value, or nothing at the end.
-    fn field(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, HeaderError> {
+    fn field(&mut self) -> Result<Option<RawField<'a>>, HeaderError> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
