@@ -50,9 +50,9 @@ impl<E: Env> LogReader<E> {
             ring.read(position, header.needed(), |bytes| self.scratch.extend_from_slice(bytes));
             return self.finish(header);
         }
-        let head = self.from_segment(position, HEADER_BYTES).await?;
+        let head = self.read_segment(position, HEADER_BYTES).await?;
         let header = self.decode(&head)?;
-        self.scratch = self.from_segment(position, header.needed()).await?;
+        self.scratch = self.read_segment(position, header.needed()).await?;
         self.finish(header)
     }
 
@@ -66,7 +66,7 @@ impl<E: Env> LogReader<E> {
         Ok(Batch { header, bytes: &self.scratch, slots: &self.slots })
     }
 
-    async fn from_segment(&mut self, position: u64, len: usize) -> io::Result<Vec<u8>> {
+    async fn read_segment(&mut self, position: u64, len: usize) -> io::Result<Vec<u8>> {
         let end = position + len as u64;
         let inside =
             |window: &Window| window.start <= position && end <= window.start + window.bytes.len() as u64;
