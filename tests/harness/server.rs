@@ -1,0 +1,173 @@
+//! Servers under test: `ringmq` in its roles, and Apache RocketMQ as the reference, each with its ready line.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::Process;
+use super::repository;
+
+/// Generous: the promise is 0.2 s, and this limit only has to tell a start from a hang on a loaded machine.
+const RINGMQ_START: Duration = Duration::from_secs(30);
+/// A JVM with a name server and a broker took up to a minute on two busy cores.
+const APACHE_START: Duration = Duration::from_secs(180);
+const STOP: Duration = Duration::from_secs(30);
+
+/// A running server and what its ready line said.
+pub struct Server {
+    pub process: Process,
+    pub namesrv: Option<String>,
+    pub broker: Option<String>,
+}
+
+/// `ringmq standalone` on one directory, which can be killed and started again on the same ports.
+pub struct Standalone {
+    dir: PathBuf,
+    arguments: Vec<String>,
+    ports: Option<(String, String)>,
+}
+
+impl Standalone {
+    /// `dir` gets `data` and the server's log.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), arguments: Vec::new(), ports: None }
+    }
+
+    /// Lines of broker.conf.
+    pub fn broker_conf(mut self, lines: &[&str]) -> Self {
+        let file = self.dir.join("broker.conf");
+        std::fs::write(&file, lines.join("\n") + "\n").expect("write broker.conf");
+        self.arguments.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
+        self
+    }
+
+    pub fn shards(mut self, count: u16) -> Self {
+        self.arguments.extend(["--shards".to_owned(), count.to_string()]);
+        self
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// On free ports the first time, on the same ones ever after.
+    pub fn start(&mut self) -> Server {
+        let (namesrv_port, listen_port) = self.ports.clone().unwrap_or(("0".to_owned(), "0".to_owned()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        command
+            .args(["standalone", "--namesrv-port", &namesrv_port, "--listen-port", &listen_port, "--data"])
+            .arg(self.data())
+            .args(&self.arguments);
+        let server = Server::ready(Process::start("ringmq", &mut command, &self.dir), RINGMQ_START);
+        self.ports = Some((port(server.namesrv()), port(server.broker())));
+        server
+    }
+}
+
+impl Server {
+    /// `ringmq` with any arguments that make it a server.
+    pub fn ringmq(arguments: &[&str], dir: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        command.args(arguments).current_dir(dir);
+        Self::ready(Process::start(&format!("ringmq-{}", arguments[0]), &mut command, dir), RINGMQ_START)
+    }
+
+    /// Apache's name server and broker in one JVM. Its hidden 200 ms queue time-out is lifted: on a loaded machine it
+    /// would refuse sends that have nothing to do with what is tested.
+    pub fn apache(dir: &Path, settings: &[&str]) -> Self {
+        let mut command = Command::new(repository().join("tests/apache/run.sh"));
+        command
+            .args(["standalone", "--dir"])
+            .arg(dir.join("apache"))
+            .args(["waitTimeMillsInSendQueue=20000", "osPageCacheBusyTimeOutMills=20000"])
+            .args(settings);
+        Self::ready(Process::start("apache", &mut command, dir), APACHE_START)
+    }
+
+    pub fn apache_namesrv(dir: &Path) -> Self {
+        let port = free_ports(&[0]).to_string();
+        let mut command = Command::new(repository().join("tests/apache/run.sh"));
+        command.args(["namesrv", "--port", &port, "--dir"]).arg(dir.join("apache-namesrv"));
+        let mut process = Process::start("apache-namesrv", &mut command, dir);
+        process.line_starting("The Name Server boot success", APACHE_START);
+        Self { process, namesrv: Some(format!("127.0.0.1:{port}")), broker: None }
+    }
+
+    /// Apache's broker alone, registered with a name server that runs already.
+    pub fn apache_broker(dir: &Path, namesrv: &str) -> Self {
+        // It listens on the ports before and after its own as well: VIP channel and replication.
+        let port = free_ports(&[-2, 0, 1]).to_string();
+        let mut command = Command::new(repository().join("tests/apache/run.sh"));
+        command
+            .args(["broker", "--port", &port, "--namesrv", namesrv, "--dir"])
+            .arg(dir.join("apache-broker"))
+            .args(["waitTimeMillsInSendQueue=20000", "osPageCacheBusyTimeOutMills=20000"]);
+        let mut process = Process::start("apache-broker", &mut command, dir);
+        process.line_starting("The broker[", APACHE_START);
+        Self { process, namesrv: None, broker: Some(format!("127.0.0.1:{port}")) }
+    }
+
+    fn ready(mut process: Process, limit: Duration) -> Self {
+        let line = process.line_starting("ready", limit);
+        let address = |name: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+                .map(ToOwned::to_owned)
+        };
+        Self { namesrv: address("namesrv"), broker: address("broker"), process }
+    }
+
+    pub fn namesrv(&self) -> &str {
+        self.namesrv.as_deref().unwrap_or_else(|| self.process.fail("no `namesrv=` in the ready line"))
+    }
+
+    pub fn broker(&self) -> &str {
+        self.broker.as_deref().unwrap_or_else(|| self.process.fail("no `broker=` in the ready line"))
+    }
+
+    /// SIGTERM; the exit status has to be 0.
+    pub fn stop(mut self) {
+        assert!(
+            self.process.is_running(),
+            "the server ended by itself; its log:\n{}",
+            self.process.log_tail()
+        );
+        let status = self.process.terminate(STOP);
+        assert!(
+            status.success(),
+            "exit status after SIGTERM: {status}; its log:\n{}",
+            self.process.log_tail()
+        );
+    }
+
+    /// SIGKILL.
+    pub fn crash(mut self) {
+        assert!(
+            self.process.is_running(),
+            "the server ended by itself; its log:\n{}",
+            self.process.log_tail()
+        );
+        self.process.kill();
+    }
+}
+
+fn port(address: &str) -> String {
+    address.rsplit_once(':').expect("an address has a port").1.to_owned()
+}
+
+/// A port that is free together with its neighbours at the given distances. Apache's servers cannot pick one themselves.
+fn free_ports(distances: &[i32]) -> u16 {
+    for _ in 0..64 {
+        let first = TcpListener::bind("127.0.0.1:0").expect("bind a free port");
+        let port = first.local_addr().expect("a bound address").port();
+        let free = |distance: i32| {
+            u16::try_from(i32::from(port) + distance)
+                .is_ok_and(|near| TcpListener::bind(("127.0.0.1", near)).is_ok())
+        };
+        if distances.iter().all(|distance| *distance == 0 || free(*distance)) {
+            return port;
+        }
+    }
+    panic!("found no port with free neighbours")
+}

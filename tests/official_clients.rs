@@ -1,0 +1,83 @@
+//! The unmodified Java and Go clients against the real binary: every scenario of `tests/clients` passes.
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use harness::server::Standalone;
+use harness::suite::Suite;
+use harness::{scratch, take_turn};
+
+const WITHOUT_AUTO_CREATE: &str = "unknown_topic_without_autocreate";
+const BINARY_HEADERS: &str = "-Drocketmq.serialize.type=ROCKETMQ";
+
+fn java_scenarios() -> BTreeSet<String> {
+    let mut names = Suite::Java.scenarios();
+    assert!(names.remove(WITHOUT_AUTO_CREATE), "{WITHOUT_AUTO_CREATE} is gone from the list");
+    names
+}
+
+#[test]
+fn java_client() {
+    let _turn = take_turn();
+    if !Suite::Java.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).start();
+    Suite::Java.run(server.namesrv(), &["--exact", "all"], "", &java_scenarios(), dir.path());
+    server.stop();
+}
+
+#[test]
+fn java_client_with_binary_headers() {
+    let _turn = take_turn();
+    if !Suite::Java.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).start();
+    Suite::Java.run(server.namesrv(), &["--exact", "all"], BINARY_HEADERS, &java_scenarios(), dir.path());
+    server.stop();
+}
+
+/// One shard: everything that the shards hand to each other is local here.
+#[test]
+fn java_client_on_one_shard() {
+    let _turn = take_turn();
+    if !Suite::Java.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).shards(1).start();
+    Suite::Java.run(server.namesrv(), &["--exact", "all"], "", &java_scenarios(), dir.path());
+    server.stop();
+}
+
+#[test]
+fn java_client_without_auto_creation() {
+    let _turn = take_turn();
+    if !Suite::Java.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).broker_conf(&["autoCreateTopicEnable=false"]).start();
+    let names = [WITHOUT_AUTO_CREATE, "admin_created_topic", "send_sync", "offsets_resume"];
+    let mut arguments = vec!["--no-auto-create"];
+    arguments.extend(names);
+    let expected = names.iter().map(ToString::to_string).collect();
+    Suite::Java.run(server.namesrv(), &arguments, "", &expected, dir.path());
+    server.stop();
+}
+
+#[test]
+fn go_client() {
+    let _turn = take_turn();
+    if !Suite::Go.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).start();
+    Suite::Go.run(server.namesrv(), &["all"], "", &Suite::Go.scenarios(), dir.path());
+    server.stop();
+}
