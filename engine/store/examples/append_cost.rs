@@ -1,7 +1,8 @@
 //! What an append costs: `cargo run --release -p ringmq-store --example append_cost [-- DIR]`.
 //!
 //! Appends as one core does it in turns of 64 messages, with everything behind it running (closing of batches,
-//! drain to segments, key index), and prints nanoseconds a message: of the append calls alone, and of everything.
+//! drain to segments, key index), and prints nanoseconds a message: of the append calls alone (the median turn, so
+//! that a busy machine's preemptions do not count), and CPU time of everything.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -52,7 +53,8 @@ async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages:
     };
     let queues: Vec<_> = (0..8).map(|id| shard.queue("BenchmarkTest", id)).collect();
     let begun = Instant::now();
-    let mut appending = std::time::Duration::ZERO;
+    let cpu = cpu_ns();
+    let mut turns = Vec::new();
     let mut waits = 0;
     let mut sent = 0;
     while sent < messages {
@@ -68,31 +70,49 @@ async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages:
                 Err(error) => panic!("{error}"),
             }
         }
-        appending += turn.elapsed();
-        if full {
+        if !full {
+            turns.push(turn.elapsed().as_nanos() as u64 / u64::from(TURN));
+        } else {
             waits += 1;
             shard.room().await;
         }
         env.yield_now().await;
     }
-    let all = begun.elapsed();
+    let wall = begun.elapsed().as_nanos() as u64 / u64::from(sent);
+    let cpu = (cpu_ns() - cpu) / u64::from(sent);
     shard.shutdown().await.expect("no fault");
-    let per = |time: std::time::Duration| time.as_nanos() as f64 / f64::from(sent);
-    let begun = Instant::now();
-    let mut sum = 0i64;
-    let (mut scratch, rounds) = (vec![0u8; size], 1_000_000u32);
-    for _ in 0..rounds {
-        scratch.copy_from_slice(std::hint::black_box(&body));
-        sum += i64::from(body_crc(std::hint::black_box(&scratch)));
-        sum += i64::from(crc32c::crc32c(std::hint::black_box(&scratch)));
-    }
-    std::hint::black_box(sum);
-    let floor = begun.elapsed().as_nanos() as f64 / f64::from(rounds);
     println!(
-        "{size:5} B: append {:4.0} ns ({floor:.0} ns of it the body's copy and checksums), with everything behind \
-         it {:4.0} ns wall; {:?}; ring full {waits} times",
-        per(appending),
-        per(all),
-        shard.stats()
+        "{size:5} B: append {} ns ({} ns of it the body's copy and checksums); everything {cpu} ns CPU, {wall} ns \
+         wall; {} batches, {} syncs, ring full {waits} times",
+        median(turns),
+        floor(&body),
+        shard.stats().batches,
+        shard.stats().syncs,
     );
+}
+
+/// What no append can do without: the body's copy, RocketMQ's CRC over it and the store's.
+fn floor(body: &[u8]) -> u64 {
+    let mut scratch = vec![0u8; body.len()];
+    let turn = |_| {
+        let begun = Instant::now();
+        for _ in 0..TURN {
+            scratch.copy_from_slice(std::hint::black_box(body));
+            std::hint::black_box(body_crc(std::hint::black_box(&scratch)));
+            std::hint::black_box(crc32c::crc32c(std::hint::black_box(&scratch)));
+        }
+        begun.elapsed().as_nanos() as u64 / u64::from(TURN)
+    };
+    median((0..10_000).map(turn).collect())
+}
+
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// CPU time of this thread.
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split(' ').next().and_then(|first| first.parse().ok()).expect("three numbers")
 }

@@ -3,7 +3,9 @@
 //! Owns: the memory of the consume queues. A queue's messages are runs in sealed indexes, oldest first, then the
 //! entries of the unsealed segments; no file belongs to a queue.
 //! Invariants: offsets from `min` to `next` are dense over runs and open entries; a number is given once and
-//! stays valid for its name, also after a drop.
+//! stays valid for its name, also after a drop. A dropped queue's unsealed entries are kept aside as a [`Grave`]
+//! until every segment before the drop is sealed: the log before the drop is complete without it, and so must be
+//! the index (a power loss may take the drop and leave what it dropped).
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -74,17 +76,27 @@ impl Queue {
         self.open.get(offset)
     }
 
-    fn reset(&mut self) {
+    /// Starts anew; gives the entries it had.
+    fn reset(&mut self) -> EntryLog {
         self.runs.clear();
-        self.open = EntryLog::default();
         self.drops += 1;
+        std::mem::take(&mut self.open)
     }
+}
+
+/// Unsealed entries of a queue from before a drop.
+pub struct Grave {
+    /// Of the drop in the log.
+    pub position: u64,
+    pub entries: EntryLog,
 }
 
 #[derive(Default)]
 pub struct Queues {
     topics: HashMap<Rc<str>, Vec<(u32, QueueRef)>>,
     slots: Vec<Queue>,
+    /// By queue and the value that its `drops` had.
+    graves: HashMap<(QueueRef, u32), Grave>,
 }
 
 impl Queues {
@@ -127,10 +139,42 @@ impl Queues {
         self.slots.len()
     }
 
-    pub fn drop_topic(&mut self, topic: &str) {
-        for (_, queue) in self.topics.get(topic).map_or(&[][..], Vec::as_slice) {
-            self.slots[queue.index()].reset();
+    /// Resets the queues of a topic, for a drop at a log position.
+    pub fn drop_topic(&mut self, topic: &str, position: u64) {
+        for (_, number) in self.topics.get(topic).map_or(&[][..], Vec::as_slice) {
+            let queue = &mut self.slots[number.index()];
+            let drops = queue.drops;
+            let entries = queue.reset();
+            if !entries.is_empty() {
+                self.graves.insert((*number, drops), Grave { position, entries });
+            }
         }
+    }
+
+    /// The unsealed entries of a queue as it was when its `drops` had this value.
+    pub fn unsealed(&self, number: QueueRef, drops: u32) -> Option<&EntryLog> {
+        let queue = self.get(number);
+        if queue.drops == drops {
+            return Some(&queue.open);
+        }
+        self.graves.get(&(number, drops)).map(|grave| &grave.entries)
+    }
+
+    /// Graves whose drop lies at or behind a position: before it, their entries count.
+    pub fn graves_from(&self, position: u64) -> impl Iterator<Item = (QueueRef, u32, &EntryLog)> {
+        self.graves
+            .iter()
+            .filter(move |(_, grave)| grave.position >= position)
+            .map(|((number, drops), grave)| (*number, *drops, &grave.entries))
+    }
+
+    /// Lets go of graves' entries below a position: their segment is sealed.
+    pub fn forget_graves_below(&mut self, position: u64) {
+        self.graves.retain(|_, grave| {
+            let sealed = grave.entries.first() + grave.entries.count_below(position);
+            grave.entries.forget_before(sealed);
+            grave.position >= position && !grave.entries.is_empty()
+        });
     }
 }
 
@@ -181,9 +225,16 @@ mod tests {
         for queue in [q, other] {
             queues.get_mut(queue).open.push(entry(1));
         }
-        queues.drop_topic("a");
+        queues.drop_topic("a", 64);
         assert_eq!((queues.get(q).min(), queues.get(q).next(), queues.get(q).drops), (0, 0, 1));
         assert_eq!(queues.get(other).next(), 1);
         assert_eq!(queues.intern("a", 0), q, "the number stays valid");
+        assert_eq!(queues.unsealed(q, 1).map(EntryLog::next), Some(0));
+        assert_eq!(queues.unsealed(q, 0).map(EntryLog::next), Some(1), "the entries from before the drop");
+        assert_eq!((queues.graves_from(64).count(), queues.graves_from(65).count()), (1, 0));
+        queues.forget_graves_below(1);
+        assert_eq!(queues.graves_from(0).count(), 1);
+        queues.forget_graves_below(2);
+        assert_eq!(queues.graves_from(0).count(), 0);
     }
 }

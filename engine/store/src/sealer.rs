@@ -2,7 +2,8 @@
 //!
 //! Owns: the move of a segment's index from memory to disk, in segment order, at background priority.
 //! Invariants: a segment is sealed once all of it is synced and its keys are collected; the file is durable
-//! before an entry leaves memory; a queue that is dropped meanwhile is not resurrected.
+//! before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
+//! it, and a queue that was dropped is not resurrected.
 //! On failure: an I/O error latches the shard (the file cannot be trusted to be written later either).
 
 use std::io;
@@ -72,9 +73,7 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
         let mut offset = part.first;
         while offset < part.first + part.count {
             let piece = copy_entries(inner, part, offset);
-            if piece.is_empty() {
-                break;
-            }
+            assert!(!piece.is_empty(), "a part's entries are dense");
             offset += piece.len() as u64;
             oldest = piece.iter().map(|e| e.store_time_ms).min().unwrap_or(oldest).min(oldest);
             newest = piece.iter().map(|e| e.store_time_ms).max().unwrap_or(newest).max(newest);
@@ -133,23 +132,29 @@ async fn parts_below<E: Env>(inner: &Inner<E>, end: u64) -> Vec<Part> {
         }
         inner.env.yield_now().await;
     }
+    // After the others: a queue that was dropped since it was looked at is here too, once too often.
+    for (queue, drops, entries) in inner.queues.borrow().graves_from(end) {
+        let count = entries.count_below(end);
+        if count > 0 {
+            parts.push(Part { queue, first: entries.first(), count, start: 0, drops });
+        }
+    }
     let by_name = |a: &Part, b: &Part| {
         let queues = inner.queues.borrow();
         let (a, b) = (queues.get(a.queue), queues.get(b.queue));
         a.topic.cmp(&b.topic).then(a.id.cmp(&b.id))
     };
-    sort_in_turns(&inner.env, parts, by_name).await
+    let mut parts = sort_in_turns(&inner.env, parts, by_name).await;
+    parts.dedup_by_key(|part| (part.queue, part.drops));
+    parts
 }
 
-/// Some entries of a part; none if its queue was dropped meanwhile.
+/// Some entries of a part.
 fn copy_entries<E: Env>(inner: &Inner<E>, part: &Part, offset: u64) -> Vec<Entry> {
     let queues = inner.queues.borrow();
-    let queue = queues.get(part.queue);
-    if queue.drops != part.drops {
-        return Vec::new();
-    }
+    let entries = queues.unsealed(part.queue, part.drops).expect("kept until this segment is sealed");
     let left = (part.first + part.count - offset) as usize;
-    let run = queue.open.run_from(offset);
+    let run = entries.run_from(offset);
     run[..run.len().min(left)].to_vec()
 }
 
@@ -179,7 +184,7 @@ async fn write_catalog<E: Env>(
     parts: &[Part],
     end: u64,
 ) -> io::Result<()> {
-    // Drops come first: a row holds what came after the drop of its topic.
+    // Drops come first: a row holds what came after the last drop of its topic in this segment.
     let drops: Vec<Drop> = inner
         .drops
         .borrow()
@@ -195,9 +200,6 @@ async fn write_catalog<E: Env>(
         for part in chunk {
             let queues = inner.queues.borrow();
             let queue = queues.get(part.queue);
-            if queue.drops != part.drops {
-                continue;
-            }
             if page.topics.last().is_none_or(|last| **last != *queue.topic) {
                 page.topics.push(queue.topic.to_string());
             }
@@ -234,6 +236,7 @@ async fn publish<E: Env>(inner: &Inner<E>, parts: &[Part], number: u32, end: u64
         }
         inner.env.yield_now().await;
     }
+    inner.queues.borrow_mut().forget_graves_below(end);
     inner.keys.borrow_mut().forget_below(end);
     inner.drops.borrow_mut().retain(|drop| drop.position >= end);
 }

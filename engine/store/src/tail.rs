@@ -250,7 +250,7 @@ impl<E: Env> Inner<E> {
         let header = Header { body: body.len() as u32, ..self.header(Kind::Control, base, length) };
         self.write_header(&header, sum);
         tail.end = header.end();
-        self.queues.borrow_mut().drop_topic(topic);
+        self.queues.borrow_mut().drop_topic(topic, base);
         self.drops.borrow_mut().push(TopicDrop { position: base, topic: topic.into() });
         self.batch_closed(&tail);
         Ok(tail.end)

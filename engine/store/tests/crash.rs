@@ -11,7 +11,7 @@ use std::time::Duration;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Faults, Host, Rng, SimEnv, World};
 use ringmq_store::{Decision, StoreConfig};
-use support::{Model, QueueName, SharedModel, open, produce, small_config, verify};
+use support::{Model, QueueName, SharedModel, drop_again, open, produce, small_config, verify};
 
 const QUEUES: [(QueueName, bool); 4] =
     [(("a", 0), false), (("a", 1), true), (("b", 7), false), (("%RETRY%g", 0), true)];
@@ -49,6 +49,7 @@ async fn live(env: SimEnv, config: StoreConfig, model: SharedModel, verified: Rc
     for (name, sync) in QUEUES {
         env.spawn(Class::Foreground, produce(env.clone(), shard.clone(), model.clone(), name, sync));
     }
+    env.spawn(Class::Foreground, drop_again(shard.clone(), model.clone(), ("dropped", 1)));
     env.sleep(Duration::from_secs(3600)).await;
     drop(handle);
 }
@@ -64,6 +65,7 @@ fn crash(host: &Host, kind: CrashKind, model: &SharedModel) {
     if host.is_up() || kind == CrashKind::PowerLoss {
         host.crash(kind);
     }
+    model.borrow_mut().crashed();
     if kind == CrashKind::PowerLoss {
         model.borrow_mut().power_lost();
     }

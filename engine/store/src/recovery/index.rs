@@ -80,7 +80,7 @@ impl IndexBuilder {
         }
         for (page, _) in pages {
             for drop in &page.drops {
-                self.queues.drop_topic(&drop.topic);
+                self.queues.drop_topic(&drop.topic, drop.position);
             }
             for row in &page.rows {
                 let topic = &page.topics[row.topic as usize];
@@ -125,7 +125,7 @@ impl IndexBuilder {
         let position = header.base;
         match Control::decode(body) {
             Some(Control::DropTopic(topic)) => {
-                self.queues.drop_topic(&topic);
+                self.queues.drop_topic(&topic, position);
                 self.drops.push(TopicDrop { position, topic: topic.as_str().into() });
                 Ok(())
             }
@@ -158,7 +158,7 @@ impl IndexBuilder {
                 }
             } else if offset < expected && lost_most > 0 {
                 // The batch that dropped the topic is among what was lost.
-                self.queues.drop_topic(record.topic);
+                self.queues.drop_topic(record.topic, position);
                 self.queues.get_mut(number).open = EntryLog::starting_at(offset);
             } else {
                 let what = format!(

@@ -81,6 +81,8 @@ pub type QueueName = (&'static str, u32);
 #[derive(Default)]
 pub struct Model {
     pub queues: BTreeMap<QueueName, BTreeMap<u64, Promise>>,
+    /// A topic whose drop has begun and is not acknowledged: after a crash it may be there or not.
+    pub dropping: Option<&'static str>,
 }
 
 impl Model {
@@ -95,6 +97,12 @@ impl Model {
 
     pub fn forget_topic(&mut self, topic: &str) {
         self.queues.retain(|(name, _), _| *name != topic);
+    }
+
+    pub fn crashed(&mut self) {
+        if let Some(topic) = self.dropping.take() {
+            self.forget_topic(topic);
+        }
     }
 
     /// What a power loss may take is no promise any more.
@@ -247,5 +255,33 @@ pub async fn produce<E: Env>(env: E, shard: Shard<E>, model: SharedModel, name: 
         if env.random().is_multiple_of(8) {
             env.sleep(Duration::from_micros(env.random() % 20_000)).await;
         }
+    }
+}
+
+/// An administrator: fills a topic and drops it, again and again.
+pub async fn drop_again<E: Env>(shard: Shard<E>, model: SharedModel, name: QueueName) {
+    let queue = shard.queue(name.0, name.1);
+    loop {
+        for number in 0..20u32 {
+            let body = number.to_be_bytes();
+            let record = parts(name.0, &body, "");
+            let Some(appended) = append(&shard, queue, &[(record, 0)]).await else {
+                return;
+            };
+            if !acknowledged(&shard, appended.end, true).await {
+                return;
+            }
+            let bytes =
+                stored(&record, name.1, appended.queue_offset, appended.physical, appended.store_time_ms);
+            model.borrow_mut().promise(name, appended.queue_offset, Promise { bytes, durable: true });
+        }
+        model.borrow_mut().dropping = Some(name.0);
+        if shard.drop_queues(name.0).await.is_err() {
+            return;
+        }
+        assert_eq!(shard.bounds(queue).max, 0);
+        let mut model = model.borrow_mut();
+        model.dropping = None;
+        model.forget_topic(name.0);
     }
 }

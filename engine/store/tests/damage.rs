@@ -1,0 +1,258 @@
+//! Damage on disk: reported, set aside or made anew, and never served.
+
+mod support;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::Env;
+use ringmq_simenv::{CrashKind, Host, SimEnv, World};
+use ringmq_store::{Decision, OpenError, ReadOutcome, RecoveryReport, Shard, StoreConfig};
+use ringmq_wire::message::records;
+use support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config};
+
+const QUEUE: QueueName = ("damaged", 0);
+const BODY: usize = 1000;
+
+fn body(offset: u64) -> Vec<u8> {
+    offset.to_be_bytes().repeat(BODY / 8)
+}
+
+async fn send(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
+    let queue = shard.queue(QUEUE.0, QUEUE.1);
+    for _ in 0..count {
+        let body = body(shard.bounds(queue).max);
+        let end = append(shard, queue, &[(parts(QUEUE.0, &body, "KEYS\u{1}k\u{2}"), 3)]).await.unwrap().end;
+        // One batch a record, each synced: so that damage hits a durable one.
+        assert!(acknowledged(shard, end, true).await);
+    }
+    env.yield_now().await;
+}
+
+/// Fills a store with `count` records and ends it, cleanly or by a power loss (the ring is lost).
+fn filled(world: &World, host: &Host, config: &StoreConfig, count: u64, clean: bool) {
+    let config = config.clone();
+    world.run(host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &config).await.unwrap();
+        send(&env, &shard, count).await;
+        if clean {
+            shard.shutdown().await.unwrap();
+        }
+    });
+    host.crash(CrashKind::PowerLoss);
+}
+
+fn reopened<T: 'static, F: Future<Output = T> + 'static>(
+    world: &World,
+    host: &Host,
+    config: &StoreConfig,
+    check: impl FnOnce(SimEnv, Shard<SimEnv>, RecoveryReport) -> F + 'static,
+) -> T {
+    let config = config.clone();
+    world.run(host, move |env| async move {
+        let (_handle, shard, report) = open(&env, &config).await.expect("opens");
+        check(env, shard, report).await
+    })
+}
+
+fn segment(number: u64, extension: &str) -> PathBuf {
+    format!("/data/shard-00/{:016x}.{extension}", number * (512 << 10)).into()
+}
+
+/// Where the body of an offset's record lies in a segment file.
+fn place_of(host: &Host, path: &Path, offset: u64) -> u64 {
+    let bytes = host.read_file(path).expect("a segment");
+    let body = body(offset);
+    bytes.windows(body.len()).position(|window| window == body).expect("the record is there") as u64
+}
+
+#[test]
+fn a_damaged_batch_before_intact_ones_is_set_aside_and_bridged() {
+    let world = World::new(5);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    filled(&world, &host, &config, 100, false);
+    let path = segment(0, "seg");
+    for offset in [40, 41, 70] {
+        host.damage_file(&path, place_of(&host, &path, offset), b"rotten");
+    }
+    let report = reopened(&world, &host, &config, |_env, shard, report| async move {
+        let queue = shard.find_queue(QUEUE.0, QUEUE.1).expect("recovered");
+        assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 100), "offsets stay dense");
+        let mut at = 0;
+        let mut seen = Vec::new();
+        while let ReadOutcome::Found(plan) = shard.read(queue, at, &LIMITS, |_| true) {
+            at = plan.next_offset;
+            for chunk in shard.fetch(plan).await.unwrap() {
+                for record in records(chunk.as_ref()) {
+                    let record = record.unwrap();
+                    assert_eq!(record.body, body(record.queue_offset as u64));
+                    seen.push(record.queue_offset);
+                }
+            }
+        }
+        let expected: Vec<i64> = (0..100).filter(|offset| ![40, 41, 70].contains(offset)).collect();
+        assert_eq!(seen, expected);
+        report
+    });
+    assert_eq!(report.quarantined.len(), 2, "{report:?}");
+    for range in &report.quarantined {
+        assert!(host.read_file(&range.copy).is_some_and(|copy| copy.len() as u64 >= range.end - range.start));
+    }
+    assert_eq!(report.decisions, [Decision::Quarantine, Decision::Quarantine, Decision::EndClean]);
+    // The holes are bridged: the next recovery finds nothing to decide, and appends go on.
+    reopened(&world, &host, &config, move |env, shard, again| async move {
+        assert!(again.quarantined.is_empty(), "{again:?}");
+        assert_eq!((again.records, again.end), (97, report.end));
+        send(&env, &shard, 5).await;
+        let queue = shard.queue(QUEUE.0, QUEUE.1);
+        assert_eq!(shard.bounds(queue).max, 105);
+    });
+}
+
+#[test]
+fn damage_in_the_last_unsynced_batch_is_a_torn_tail() {
+    let world = World::new(6);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    filled(&world, &host, &config, 30, false);
+    let path = segment(0, "seg");
+    host.damage_file(&path, place_of(&host, &path, 29), b"rotten");
+    reopened(&world, &host, &config, |_env, shard, report| async move {
+        assert_eq!(report.decisions, [Decision::EndTorn]);
+        assert_eq!(read_all(&shard, QUEUE).await.unwrap().len(), 29);
+    });
+}
+
+#[test]
+fn a_damaged_sealed_index_is_made_anew_from_its_segment() {
+    // Each part of the file in turn: header, first entries, catalog (the last block).
+    for part in 0..3 {
+        let world = World::new(7 + part);
+        let host = world.host("broker");
+        let config = small_config("/data");
+        let count = 2000;
+        filled(&world, &host, &config, count, true);
+        let index = segment(1, "idx");
+        let len = host.read_file(&index).expect("the second segment is sealed").len() as u64;
+        let place = [20, 4096 + 100, len - 4096 + 20][part as usize];
+        host.damage_file(&index, place, b"rotten");
+        let rebuilt = reopened(&world, &host, &config, move |_env, shard, report| async move {
+            let queue = shard.find_queue(QUEUE.0, QUEUE.1).unwrap();
+            assert_eq!(shard.bounds(queue).max, count);
+            if report.rebuilt_indexes > 0 {
+                assert_eq!(read_all(&shard, QUEUE).await.unwrap().len() as u64, count);
+            } else {
+                // A block of entries is looked at when it is used: its messages are passed over, the others come.
+                let mut at = 0;
+                let mut messages = 0;
+                loop {
+                    match shard.read(queue, at, &LIMITS, |_| true) {
+                        ReadOutcome::Found(plan) => {
+                            (at, messages) = (plan.next_offset, messages + plan.messages);
+                            shard.fetch(plan).await.unwrap();
+                        }
+                        ReadOutcome::NoneMatched { next_offset } => at = next_offset,
+                        _ => break,
+                    }
+                }
+                assert_eq!(u64::from(messages), count - 127);
+                assert!(shard.stats().damaged_records >= 127);
+            }
+            report.rebuilt_indexes
+        });
+        assert_eq!(rebuilt, u32::from(part != 1));
+    }
+}
+
+#[test]
+fn a_rotten_record_in_a_sealed_segment_is_left_out() {
+    let world = World::new(11);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    filled(&world, &host, &config, 1500, true);
+    let path = segment(0, "seg");
+    let physical = Rc::new(RefCell::new(0));
+    let slot = physical.clone();
+    reopened(&world, &host, &config, move |_env, shard, _| async move {
+        let all = read_all(&shard, QUEUE).await.unwrap();
+        *slot.borrow_mut() = records(&all[&100]).next().unwrap().unwrap().physical_offset as u64;
+    });
+    host.damage_file(&path, place_of(&host, &path, 100), b"rotten");
+    let physical = *physical.borrow();
+    reopened(&world, &host, &config, move |_env, shard, _| async move {
+        let queue = shard.find_queue(QUEUE.0, QUEUE.1).unwrap();
+        assert_eq!(shard.read_at(physical).await.unwrap(), None);
+        let ReadOutcome::Found(plan) = shard.read(queue, 95, &LIMITS, |_| true) else { panic!("found") };
+        let chunks = shard.fetch(plan).await.unwrap();
+        let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
+        let seen: Vec<i64> = records(&bytes).map(|record| record.unwrap().queue_offset).collect();
+        assert_eq!(seen, (95..127).filter(|offset| *offset != 100).collect::<Vec<_>>());
+        let one = support::LIMITS;
+        let one = ringmq_store::ReadLimits { max_messages: 1, max_messages_cold: 1, ..one };
+        let ReadOutcome::Found(plan) = shard.read(queue, 100, &one, |_| true) else { panic!("found") };
+        assert_eq!(plan.next_offset, 101);
+        let Err(error) = shard.fetch(plan).await.map(|_| ()) else { panic!("damaged bytes were served") };
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    });
+}
+
+#[test]
+fn missing_and_damaged_files_are_named() {
+    let refused = |change: fn(&Host)| -> String {
+        let world = World::new(13);
+        let host = world.host("broker");
+        let config = small_config("/data");
+        filled(&world, &host, &config, 1500, true);
+        change(&host);
+        let config = config.clone();
+        world.run(&host, move |env| async move {
+            let error: OpenError = open(&env, &config).await.map(|_| ()).expect_err("must be refused");
+            error.to_string()
+        })
+    };
+    let text = refused(|host| assert!(host.remove_file(segment(1, "seg"))));
+    assert!(text.contains("0000000000080000.seg") && text.contains("missing"), "{text}");
+    let text = refused(|host| assert!(host.remove_file(segment(0, "seg"))));
+    assert!(text.contains("0000000000000000.seg") && text.contains("missing"), "{text}");
+    let text = refused(|host| assert!(host.remove_file("/data/MANIFEST")));
+    assert!(text.contains("MANIFEST") && text.contains("missing"), "{text}");
+    let text = refused(|host| assert!(host.remove_file("/data/shard-00/STATE")));
+    assert!(text.contains("STATE") && text.contains("missing"), "{text}");
+    let text = refused(|host| host.damage_file("/data/MANIFEST", 33, b"x"));
+    assert!(text.contains("MANIFEST") && text.contains("checksum"), "{text}");
+    let text = refused(|host| host.damage_file("/data/MANIFEST", 8, &[9]));
+    assert!(text.contains("version 9"), "{text}");
+}
+
+#[test]
+fn the_ring_is_found_after_its_directory_was_changed() {
+    let world = World::new(17);
+    let host = world.host("broker");
+    let mut config = small_config("/data");
+    config.flush_interval = Duration::from_millis(100);
+    let first = config.clone();
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        let queue = shard.queue(QUEUE.0, QUEUE.1);
+        for offset in 0..20 {
+            let body = body(offset);
+            let end = append(&shard, queue, &[(parts(QUEUE.0, &body, ""), 0)]).await.unwrap().end;
+            assert!(acknowledged(&shard, end, false).await);
+        }
+        // The process ends here, with everything in the ring alone.
+        assert_eq!(shard.synced().get(), 0);
+    });
+    config.ring_dir = Some("/dev/shm/elsewhere".into());
+    config.ring_bytes = 512 << 10;
+    reopened(&world, &host, &config, |_env, shard, report| async move {
+        assert!(report.replayed_bytes > 0);
+        assert_eq!(read_all(&shard, QUEUE).await.unwrap().len(), 20);
+        shard.shutdown().await.unwrap();
+    });
+    let rings =
+        host.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "ring")).count();
+    assert_eq!(rings, 1, "the old ring's memory is given back");
+}
