@@ -483,6 +483,43 @@ fn oneway_commits_are_kept_within_a_moment_and_at_a_clean_end() {
     }
 }
 
+#[test]
+fn a_clean_restart_starts_from_a_snapshot_and_goes_on() {
+    for seed in 0..SEEDS {
+        let scene = Scene::new(seed);
+        let cores = 1 + (seed % 2) as usize;
+        scene.start(cores, |_| ());
+        for round in 0..3u32 {
+            scene.client(move |rig| async move {
+                let peer = rig.connect();
+                for old in 0..round {
+                    let topic = topic_config(&peer, &format!("t{old}")).await.unwrap();
+                    assert_eq!(topic.read_queue_nums, old as i32 + 1, "seed {seed}");
+                    assert_eq!(committed(&peer, "g", &format!("t{old}"), 0).await, Ok(100 + i64::from(old)));
+                }
+                assert_eq!(topic_config(&peer, "gone").await, Err(17));
+                let topic = format!("t{round}");
+                assert_eq!(code_of(&make_topic(&peer, &topic, round + 1).await), 0);
+                assert_eq!(code_of(&make_topic(&peer, "gone", 1).await), 0);
+                peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &[&topic])).await;
+                assert_eq!(code_of(&commit(&peer, "g", &topic, 0, 100 + i64::from(round)).await), 0);
+                peer.ask(code::DELETE_TOPIC_IN_BROKER, &[("topic", "gone")], b"").await;
+            });
+            match round {
+                // What was journalled behind the snapshot of the round before.
+                1 => scene.machine.crash(CrashKind::PowerLoss),
+                _ => scene.stop(),
+            }
+            scene.start(cores, |_| ());
+        }
+        scene.stop();
+        assert!(
+            scene.machine.files().iter().any(|(path, _)| path.ends_with("SNAPSHOT")),
+            "no snapshot was taken"
+        );
+    }
+}
+
 async fn oneway_commit(peer: &Peer, offset: &str) {
     let encode = |out: &mut Vec<u8>, opaque| {
         let mut writer = begin_request(out, Serialization::Json, code::UPDATE_CONSUMER_OFFSET, opaque, 2);

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use ringmq_io::limits::{FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
+use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
 
 use value::Value;
 pub use value::{BrokerRole, FlushMode, Hours};
@@ -235,8 +235,8 @@ impl BrokerConfig {
             "diskSpaceWarningLevelRatio" => ratio(self.disk_space_warning_level_ratio),
             "brokerPermission" => self.broker_permission <= 7,
             "defaultTopicQueueNums" => (1..=QUEUES_PER_TOPIC_MAX).contains(&self.default_topic_queue_nums),
-            "brokerName" => crate::control::names::check_topic(&self.broker_name).is_ok(),
-            "brokerClusterName" => crate::control::names::check_topic(&self.broker_cluster_name).is_ok(),
+            "brokerName" => is_name(&self.broker_name),
+            "brokerClusterName" => is_name(&self.broker_cluster_name),
             "registerNameServerPeriod" => self.register_name_server_period_ms > 0,
             "splitMetadataSize" => self.split_metadata_size > 0,
             _ => true,
@@ -248,7 +248,7 @@ impl BrokerConfig {
             "maxMessageSize" => "1 to 8388608 bytes (half a frame)",
             "brokerPermission" => "a sum of 4 (read), 2 (write) and 1 (inherit)",
             "defaultTopicQueueNums" => "1 to 65536",
-            "brokerName" | "brokerClusterName" => "a name of the characters %|a-zA-Z0-9_-, at most 127",
+            "brokerName" | "brokerClusterName" => "a name without blanks, 1 to 127 bytes",
             "registerNameServerPeriod" | "splitMetadataSize" => "more than 0",
             _ => "a percentage, 1 to 100",
         })
@@ -264,6 +264,12 @@ impl BrokerConfig {
         }
         servers
     }
+}
+
+/// RocketMQ checks these names by nothing; host names with dots are usual.
+fn is_name(name: &str) -> bool {
+    (1..=BROKER_NAME_BYTES_MAX).contains(&name.len())
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 #[cfg(test)]

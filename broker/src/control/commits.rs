@@ -132,10 +132,18 @@ impl<E: Env> Control<E> {
     pub(super) async fn keep_journal_short(self: Rc<Self>) {
         let stop = &self.core.lifecycle.stop;
         while !stop.is_signalled() {
-            if self.log.log_bytes() >= META_LOG_BYTES_BEFORE_SNAPSHOT {
+            let enough = META_LOG_BYTES_BEFORE_SNAPSHOT.max(self.snapshot_bytes.get());
+            if self.log.log_bytes() >= enough {
                 self.snapshot().await;
             }
             self.core.env.sleep(SNAPSHOT_LOOK).or(stop.wait()).await;
+        }
+    }
+
+    /// At a clean end: the next start has nothing to replay.
+    pub(super) async fn last_snapshot(&self) {
+        if self.last_entry.get() > self.entry_at_start {
+            self.snapshot().await;
         }
     }
 
@@ -149,7 +157,10 @@ impl<E: Env> Control<E> {
         let bytes = writer.finish();
         let len = bytes.len();
         match self.log.snapshot(bytes, upto).await {
-            Ok(()) => tracing::info!(bytes = len, upto, "metadata snapshot"),
+            Ok(()) => {
+                self.snapshot_bytes.set(len as u64);
+                tracing::info!(bytes = len, upto, "metadata snapshot");
+            }
             Err(error) => tracing::error!(%error, "metadata snapshot failed; the journal goes on growing"),
         }
     }

@@ -63,6 +63,7 @@ pub enum OpenError {
 pub struct Metadata<E: Env> {
     log: MetaLog<E>,
     state: State,
+    snapshot_bytes: u64,
 }
 
 impl<E: Env> Metadata<E> {
@@ -84,7 +85,8 @@ impl<E: Env> Metadata<E> {
             entries = replay.entries.len(),
             "metadata replayed"
         );
-        Ok(Self { log, state })
+        let snapshot_bytes = replay.snapshot.map_or(0, |snapshot| snapshot.len() as u64);
+        Ok(Self { log, state, snapshot_bytes })
     }
 }
 
@@ -98,6 +100,9 @@ pub struct Control<E: Env> {
     pub started_ms: i64,
     log: MetaLog<E>,
     last_entry: Cell<u64>,
+    entry_at_start: u64,
+    /// Of the last snapshot.
+    snapshot_bytes: Cell<u64>,
     announcements: Announcements,
     offsets_dirty: Event,
     to_notify: RefCell<BTreeSet<Rc<str>>>,
@@ -109,7 +114,7 @@ impl<E: Env> Control<E> {
     /// Makes the control plane of a core: system topics and groups are there, all tables are published, its tasks run.
     /// The caller gives it to `Core::set_control` and, when it listens, calls `register_at`.
     pub fn start(core: &Rc<Core<E>>, metadata: Metadata<E>) -> Rc<Self> {
-        let Metadata { log, mut state } = metadata;
+        let Metadata { log, mut state, snapshot_bytes } = metadata;
         let now = core.env.now_ms();
         let system = SystemTopics::of(&core.config);
         // Not journalled: they follow from the configuration, and are made anew at each start. Putting them moves the
@@ -137,6 +142,8 @@ impl<E: Env> Control<E> {
             registration: Registration::new(),
             started_ms: now,
             last_entry: Cell::new(log.last_lsn()),
+            entry_at_start: log.last_lsn(),
+            snapshot_bytes: Cell::new(snapshot_bytes),
             log,
             announcements: Announcements::default(),
             offsets_dirty: Event::new(),
@@ -185,6 +192,8 @@ impl<E: Env> Control<E> {
     pub async fn shutdown(&self) -> Result<(), Refusal> {
         self.unregister().await;
         self.flush_offsets().await?;
-        self.all_announced().await
+        self.all_announced().await?;
+        self.last_snapshot().await;
+        Ok(())
     }
 }

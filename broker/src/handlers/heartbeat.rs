@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use ringmq_io::limits::GROUPS_PER_HEARTBEAT_MAX;
+use ringmq_io::limits::{CLIENT_ID_BYTES_MAX, GROUPS_PER_HEARTBEAT_MAX, HEARTBEAT_BYTES_MAX};
 use ringmq_io::{Class, Env};
 use ringmq_wire::Serialization;
 use ringmq_wire::code::response_code;
@@ -22,6 +22,11 @@ use crate::reply::Responder;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
+    let bytes = request.command.body.len();
+    if bytes > HEARTBEAT_BYTES_MAX {
+        let remark = format!("a heartbeat of {bytes} bytes; at most {HEARTBEAT_BYTES_MAX} are allowed");
+        return request.refuse(response_code::INVALID_PARAMETER, &remark);
+    }
     let beat: HeartbeatData = match json_dialect::read(request.command.body) {
         Ok(beat) => beat,
         Err(error) => {
@@ -33,6 +38,13 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     if groups > GROUPS_PER_HEARTBEAT_MAX {
         let remark =
             format!("a heartbeat with {groups} groups; at most {GROUPS_PER_HEARTBEAT_MAX} are allowed");
+        return request.refuse(response_code::INVALID_PARAMETER, &remark);
+    }
+    if beat.client_id.len() > CLIENT_ID_BYTES_MAX {
+        let remark = format!(
+            "a client id of {} bytes; at most {CLIENT_ID_BYTES_MAX} are allowed",
+            beat.client_id.len()
+        );
         return request.refuse(response_code::INVALID_PARAMETER, &remark);
     }
     let client = Client {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ringmq_io::Env;
-use ringmq_io::limits::QUEUES_PER_LOCK_MAX;
+use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CLIENT_ID_BYTES_MAX, QUEUES_PER_LOCK_MAX};
 use ringmq_wire::code::response_code;
 use ringmq_wire::json_dialect::{self, LockBatch, LockBatchAnswer, MessageQueue};
 
@@ -40,11 +40,23 @@ pub(super) fn read<E: Env>(request: &Request<'_, '_, E>) -> Result<LockBatch, Ha
     // What is kept of a request that nobody checks would only fill memory.
     names::check_group(&batch.consumer_group)
         .map_err(|error| request.refuse(response_code::INVALID_PARAMETER, &error.to_string()))?;
+    if batch.client_id.len() > CLIENT_ID_BYTES_MAX {
+        let remark = format!(
+            "a client id of {} bytes; at most {CLIENT_ID_BYTES_MAX} are allowed",
+            batch.client_id.len()
+        );
+        return Err(request.refuse(response_code::INVALID_PARAMETER, &remark));
+    }
     if batch.mq_set.len() > QUEUES_PER_LOCK_MAX {
         let remark = format!(
             "{} queues in one request; at most {QUEUES_PER_LOCK_MAX} are allowed",
             batch.mq_set.len()
         );
+        return Err(request.refuse(response_code::INVALID_PARAMETER, &remark));
+    }
+    if let Some(queue) = batch.mq_set.iter().find(|queue| queue.broker_name.len() > BROKER_NAME_BYTES_MAX) {
+        let bytes = queue.broker_name.len();
+        let remark = format!("a broker name of {bytes} bytes; at most {BROKER_NAME_BYTES_MAX} are allowed");
         return Err(request.refuse(response_code::INVALID_PARAMETER, &remark));
     }
     if let Some(error) = batch.mq_set.iter().find_map(|queue| names::check_topic(&queue.topic).err()) {

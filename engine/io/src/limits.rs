@@ -77,8 +77,18 @@ pub const QUEUE_LOCKS_MAX: usize = 1_000_000;
 /// Attributes one topic or group may have: RocketMQ knows five and eight of them.
 pub const ATTRIBUTES_MAX: usize = 64;
 
-/// Bytes of metadata log after which a snapshot is taken: replay of so much takes well under a second.
-pub const META_LOG_BYTES_BEFORE_SNAPSHOT: u64 = 64 * 1024 * 1024;
+/// Bytes of a heartbeat: 4096 groups and subscriptions of ordinary length. What a beat says is kept in memory.
+pub const HEARTBEAT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// A broker's or cluster's name: it is a topic's name as well, and often a host's.
+pub const BROKER_NAME_BYTES_MAX: usize = 127;
+
+/// A client's id: Java's is address, process id and a number.
+pub const CLIENT_ID_BYTES_MAX: usize = 1024;
+
+/// Bytes of metadata log after which a snapshot is taken, or as many as the last snapshot had, if that is more (so that
+/// snapshots never cost more than the log itself). Replay of so much takes some 0.2 s and 50 MiB of memory.
+pub const META_LOG_BYTES_BEFORE_SNAPSHOT: u64 = 16 * 1024 * 1024;
 
 /// Metadata entries written into a snapshot before the control core looks at its requests again.
 pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 1024;
