@@ -26,6 +26,8 @@ pub struct DiskFaults {
     /// EIO from fsync (file or directory). What was unsynced may or may not be durable, and no later
     /// fsync makes it so.
     pub sync_error: f64,
+    /// A failed fsync reports success: what code that ignores the error would see. For planted defects.
+    pub hide_sync_error: bool,
     /// ENOSPC from a write, a preallocation or a creation, beside the real capacity.
     pub no_space: f64,
     /// The first blocks of a write are written, the rest is not, and the write fails.
@@ -79,6 +81,7 @@ impl Faults {
                 read_error: 0.0,
                 write_error: 0.0,
                 sync_error: 0.0,
+                hide_sync_error: false,
                 no_space: 0.0,
                 short_write: 0.0,
                 misdirected_write: 0.0,

@@ -202,6 +202,11 @@ impl Host {
         self.state.kill_in_region_write.set(Some(nth));
     }
 
+    /// Takes a planned [`Host::kill_in_region_write`] back.
+    pub fn cancel_kill(&self) {
+        self.state.kill_in_region_write.set(None);
+    }
+
     /// From now on; see [`Faults::none`] and [`Faults::drawn`].
     pub fn set_faults(&self, faults: Faults) {
         let had_jumps = self.state.faults.borrow().clock.jump > 0.0;

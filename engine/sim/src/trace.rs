@@ -1,14 +1,17 @@
 //! What happened, in order, with virtual times.
 //!
 //! Every event also goes into a running hash, so that two runs can be compared without keeping all
-//! their events. The newest [`KEPT`] events are kept for a failing run's report.
+//! their events, and is counted. The newest [`KEPT`] events are kept for a failing run's report; polls
+//! of tasks, most of all events, are not.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 /// Events kept for the report of a failure, unless all are asked for.
 const KEPT: usize = 400;
+
+pub(crate) const POLL: &str = "poll";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceEvent {
@@ -39,7 +42,7 @@ impl fmt::Display for TraceEvent {
 pub(crate) struct Trace {
     events: RefCell<VecDeque<TraceEvent>>,
     hash: Cell<u64>,
-    count: Cell<u64>,
+    counts: RefCell<BTreeMap<&'static str, u64>>,
     keep_all: Cell<bool>,
 }
 
@@ -58,7 +61,10 @@ impl Trace {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         self.hash.set(hash);
-        self.count.set(self.count.get() + 1);
+        *self.counts.borrow_mut().entry(event.what).or_insert(0) += 1;
+        if event.what == POLL {
+            return;
+        }
         let mut events = self.events.borrow_mut();
         if !self.keep_all.get() && events.len() == KEPT {
             events.pop_front();
@@ -74,7 +80,7 @@ impl Trace {
         self.hash.get()
     }
 
-    pub fn count(&self) -> u64 {
-        self.count.get()
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.borrow().clone()
     }
 }

@@ -15,7 +15,7 @@ use crate::host::{CrashKind, Host, HostState};
 use crate::net::NetState;
 use crate::rng::Rng;
 use crate::sched::{Action, Sched, TimerKey};
-use crate::trace::{Trace, TraceEvent};
+use crate::trace::{POLL, Trace, TraceEvent};
 
 /// What the wall clock shows when a world begins (2023-11-14T22:13:20Z).
 pub const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -114,7 +114,7 @@ impl World {
             action(inner);
         }
         if let Some((id, mut task)) = inner.sched.pick(&inner.order) {
-            inner.event(None, "poll", id, task.core.core as u64);
+            inner.event(None, POLL, id, task.core.core as u64);
             inner.steps.set(inner.steps.get() + 1);
             let waker = task.waker.clone();
             let done = task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
@@ -235,17 +235,14 @@ impl World {
         self.0.note(None, "remark", note.into());
     }
 
-    /// How often each kind of event happened; for tests of coverage ("was a sync ever failed?").
-    pub fn events_of(&self, what: &str) -> usize {
-        self.0.trace.events().iter().filter(|event| event.what == what).count()
+    /// How often each kind of event happened so far.
+    pub fn event_counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.trace.counts()
     }
 
-    pub fn event_counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for event in self.0.trace.events() {
-            *counts.entry(event.what).or_insert(0) += 1;
-        }
-        counts
+    /// For tests of coverage: was a sync ever failed?
+    pub fn events_of(&self, what: &str) -> u64 {
+        self.0.trace.counts().get(what).copied().unwrap_or(0)
     }
 }
 
@@ -253,7 +250,11 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let events = self.0.trace.events();
-            eprintln!("simulation failed: seed {} after {} events:", self.0.seed, self.0.trace.count());
+            let count: u64 = self.0.trace.counts().values().sum();
+            eprintln!(
+                "simulation failed: seed {} after {count} events; the newest, without polls:",
+                self.0.seed
+            );
             for event in &events[events.len().saturating_sub(60)..] {
                 eprintln!("{event}");
             }

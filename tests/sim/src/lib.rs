@@ -1,1 +1,27 @@
-//! The deterministic simulator: whole nodes under faults.
+//! The deterministic simulator: a node's storage under crashes and faults, checked against what its
+//! clients were promised. Everything in a run follows from its seed.
+//!
+//! A run ([`run_seed`]) is a [`Plan`] drawn from the seed: several lives of a node on one machine, each
+//! with its own faults and its own end. In a life, producers append in both flush modes, readers
+//! compare what they pull with what was stored, and a committer writes consumer offsets to the
+//! metadata journal. Between lives the [`Model`] checks that
+//!
+//! - what was acknowledged, under its flush mode and the kind of crash, is there at the same queue
+//!   offset with the same bytes, and nothing is there that nobody stored;
+//! - queue offsets are dense, and every index entry hits a valid record of its queue;
+//! - nothing is acknowledged after an I/O error;
+//! - consumer offsets never go back past an acknowledged commit;
+//! - a recovered node accepts new messages, and recovering twice gives the same as once.
+//!
+//! A broken promise is a panic that names the seed. [`Bug`]s are planted to show that they are caught.
+
+mod clients;
+mod dump;
+mod model;
+mod offsets;
+mod plan;
+mod run;
+
+pub use model::Model;
+pub use plan::{Bug, Plan};
+pub use run::{Outcome, run_seed};

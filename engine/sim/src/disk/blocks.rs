@@ -115,7 +115,8 @@ impl Blocks {
         }
     }
 
-    /// A failed sync: each block it covered is durable or lost, and nobody will know.
+    /// A failed sync: each block it covered is durable or lost, and nobody will know. The length is
+    /// metadata: it stays in the file system's journal, for a later sync.
     pub fn fail_sync(&mut self, mark: u64, rng: &Rng) {
         for (at, mut versions) in std::mem::take(&mut self.pending) {
             let covered = versions.partition_point(|(write, _)| *write <= mark);
@@ -130,12 +131,6 @@ impl Blocks {
             if !versions.is_empty() {
                 self.pending.insert(at, versions);
             }
-        }
-        let covered = self.pending_lens.partition_point(|(write, _)| *write <= mark);
-        if let Some((_, len)) = self.pending_lens.drain(..covered).next_back()
-            && rng.coin()
-        {
-            self.durable_len = len;
         }
     }
 

@@ -173,11 +173,12 @@ impl File for SimFile {
         let file = self.clone();
         let wait = self.process.sync_latency();
         let done = self.process.after(wait, move |inner| {
-            let failed = inner.disk.chance(file.process.host.faults.borrow().disk.sync_error);
+            let faults = file.process.host.faults.borrow().disk.clone();
+            let failed = inner.disk.chance(faults.sync_error);
             file.process.event(if failed { "sync EIO" } else { "sync" }, file.inode.id, mark);
             if failed {
                 file.inode.blocks(|blocks| blocks.fail_sync(mark, &inner.disk));
-                return Err(eio());
+                return if faults.hide_sync_error { Ok(()) } else { Err(eio()) };
             }
             file.inode.blocks(|blocks| blocks.commit(mark));
             Ok(())

@@ -1,0 +1,211 @@
+//! Producers and readers of one life.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::{Class, Env};
+use ringmq_simenv::SimEnv;
+use ringmq_store::{AppendError, Appended, QueueRef, ReadOutcome, Shard};
+use ringmq_wire::message::RecordParts;
+
+use crate::dump::{LIMITS, cut};
+use crate::model::{Model, Promise};
+use crate::plan::{Bug, QUEUES};
+
+pub type SharedModel = Rc<RefCell<Model>>;
+
+pub fn start(env: &SimEnv, shard: &Shard<SimEnv>, model: &SharedModel, bug: Option<Bug>) {
+    for queue in 0..QUEUES.len() {
+        env.spawn(Class::Foreground, produce(env.clone(), shard.clone(), model.clone(), queue, bug));
+    }
+    for _ in 0..2 {
+        env.spawn(Class::Foreground, read(env.clone(), shard.clone(), model.clone()));
+    }
+    env.spawn(Class::Foreground, watch_latch(env.clone(), shard.clone()));
+}
+
+fn parts<'a>(topic: &'a str, body: &'a [u8], properties: &'a str) -> RecordParts<'a> {
+    RecordParts {
+        queue_id: 0,
+        flag: 0,
+        queue_offset: 0,
+        physical_offset: 0,
+        sys_flag: 0,
+        born_timestamp: 7,
+        born_host: ([10, 1, 2, 3], 999).into(),
+        store_timestamp: 0,
+        store_host: ([10, 1, 2, 4], 10_911).into(),
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        topic,
+        properties,
+        added_properties: "",
+    }
+}
+
+/// The bytes that the store must make of `parts`.
+fn stored(parts: &RecordParts<'_>, queue_id: u32, offset: u64, physical: u64, time: i64) -> Vec<u8> {
+    let parts = RecordParts {
+        queue_id: queue_id as i32,
+        queue_offset: offset as i64,
+        physical_offset: physical as i64,
+        store_timestamp: time,
+        ..*parts
+    };
+    let mut out = vec![0; parts.encoded_len().expect("it was appended")];
+    parts.encode_into(&mut out);
+    out
+}
+
+/// Appends, waiting where the store says that waiting helps; `None` when it takes nothing any more.
+async fn append(
+    env: &SimEnv,
+    shard: &Shard<SimEnv>,
+    queue: QueueRef,
+    batch: &[(RecordParts<'_>, i64)],
+) -> Option<Appended> {
+    loop {
+        match shard.append_batch(queue, batch) {
+            Ok(appended) => return Some(appended),
+            Err(AppendError::RingFull { .. }) => shard.room().await,
+            Err(AppendError::DiskFull { .. } | AppendError::NoSegment { .. }) => {
+                env.sleep(Duration::from_millis(20)).await;
+            }
+            Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return None,
+            Err(error @ (AppendError::TooLarge { .. } | AppendError::Record(_))) => panic!("{error}"),
+        }
+    }
+}
+
+/// Waits as a broker does before it answers SEND_OK; false when there will be no answer.
+async fn acknowledged(shard: &Shard<SimEnv>, end: u64, sync: bool, bug: Option<Bug>) -> bool {
+    let wait_for_disk = sync && bug != Some(Bug::AckBeforeFlush);
+    let mark = if wait_for_disk { shard.synced() } else { shard.kill_safe() };
+    if wait_for_disk {
+        shard.request_sync();
+    }
+    loop {
+        if shard.latched().is_some() {
+            return false;
+        }
+        if mark.get() >= end {
+            return true;
+        }
+        mark.moved().await;
+    }
+}
+
+fn bodies(env: &SimEnv) -> Vec<Vec<u8>> {
+    let many = if env.random().is_multiple_of(5) { 1 + env.random() % 8 } else { 1 };
+    let largest = if env.random().is_multiple_of(40) { 30_000 } else { 1500 };
+    let body = |_| {
+        let seed = env.random();
+        (0..seed % largest).map(|i| (seed >> (i % 56)) as u8).collect()
+    };
+    (0..many).map(body).collect()
+}
+
+/// Sends one batch; false when the node takes or acknowledges nothing any more.
+pub async fn send(
+    env: &SimEnv,
+    shard: &Shard<SimEnv>,
+    model: &SharedModel,
+    queue: usize,
+    bug: Option<Bug>,
+) -> bool {
+    let name = QUEUES[queue];
+    let handle = shard.queue(name.topic, name.id);
+    let bodies = bodies(env);
+    let key = format!("KEYS\u{1}k{}\u{2}", env.random() % 50);
+    let batch: Vec<_> = bodies.iter().map(|body| (parts(name.topic, body, &key), 3)).collect();
+    let Some(appended) = append(env, shard, handle, &batch).await else { return false };
+    let offsets = appended.queue_offset..appended.queue_offset + batch.len() as u64;
+    for ((offset, physical), (record, _)) in
+        offsets.clone().zip(appended.physical_offsets(&batch)).zip(&batch)
+    {
+        let bytes = stored(record, name.id, offset, physical, appended.store_time_ms);
+        model.borrow_mut().stored(queue, offset, physical, bytes);
+    }
+    if !acknowledged(shard, appended.end, name.sync, bug).await {
+        return false;
+    }
+    if env.alive() {
+        let at = Duration::from_nanos(env.monotonic_ns());
+        let promise = if name.sync { Promise::Power } else { Promise::Kill { at } };
+        for offset in offsets {
+            model.borrow_mut().promised(queue, offset, promise);
+        }
+    }
+    true
+}
+
+async fn produce(env: SimEnv, shard: Shard<SimEnv>, model: SharedModel, queue: usize, bug: Option<Bug>) {
+    while send(&env, &shard, &model, queue, bug).await {
+        if env.random().is_multiple_of(6) {
+            env.sleep(Duration::from_micros(env.random() % 20_000)).await;
+        }
+    }
+}
+
+/// Pulls from anywhere, keeps what it got for a while, and then looks whether it is still right.
+async fn read(env: SimEnv, shard: Shard<SimEnv>, model: SharedModel) {
+    loop {
+        env.sleep(Duration::from_micros(env.random() % 3000)).await;
+        let queue = (env.random() % QUEUES.len() as u64) as usize;
+        let name = QUEUES[queue];
+        let Some(handle) = shard.find_queue(name.topic, name.id) else { continue };
+        let bounds = shard.bounds(handle);
+        let span = bounds.max - bounds.min;
+        let back = if env.random().is_multiple_of(2) { env.random() % 20 } else { env.random() % (span + 1) };
+        let from = bounds.max.saturating_sub(back).max(bounds.min);
+        let ReadOutcome::Found(plan) = shard.read(handle, from, &LIMITS, |_| true) else { continue };
+        if env.random().is_multiple_of(4) {
+            env.sleep(Duration::from_micros(env.random() % 2000)).await;
+        }
+        let next = plan.next_offset;
+        let chunks = match shard.fetch(plan).await {
+            Ok(chunks) => chunks,
+            Err(error) => {
+                let damage = error.kind() == io::ErrorKind::InvalidData;
+                assert!(!damage || !model.borrow().damages.is_empty(), "damage where none was done: {error}");
+                continue;
+            }
+        };
+        if env.random().is_multiple_of(4) {
+            env.sleep(Duration::from_micros(env.random() % 5000)).await;
+        }
+        let body: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
+        drop(chunks);
+        let records = cut(queue, &body);
+        let mut model = model.borrow_mut();
+        model.reads += records.len() as u64;
+        if model.damages.is_empty() {
+            assert!(
+                records.iter().map(|(offset, _)| *offset).eq(from..next),
+                "{name:?}: a gap in {from}..{next}"
+            );
+        }
+        for (offset, bytes) in &records {
+            model.same(queue, *offset, bytes);
+        }
+    }
+}
+
+/// After a latch nothing becomes durable any more, as far as anybody is told.
+async fn watch_latch(env: SimEnv, shard: Shard<SimEnv>) {
+    while shard.latched().is_none() {
+        shard.synced().moved().await;
+    }
+    let at_latch = (shard.synced().get(), shard.written().get());
+    loop {
+        env.sleep(Duration::from_millis(10)).await;
+        assert_eq!(
+            (shard.synced().get(), shard.written().get()),
+            at_latch,
+            "acknowledged after an I/O error"
+        );
+    }
+}

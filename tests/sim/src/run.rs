@@ -1,0 +1,344 @@
+//! One run: the lives of a node, what happens between them, and the checks at the end.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::{Class, Env};
+use ringmq_simenv::{CrashKind, Damage, Faults, Host, SimEnv, World};
+use ringmq_store::meta::OpenError as JournalError;
+use ringmq_store::{OpenError, RecoveryReport, Shard, StoreConfig, StoreHandle, open_store};
+
+use crate::clients::{self, SharedModel};
+use crate::model::{Found, Model};
+use crate::plan::{Bug, Life, Plan, QUEUES, RingFate};
+use crate::{dump, offsets};
+
+const STALE_RING: &str = "/kept.ring";
+
+/// What a run that kept every promise has put to the test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub trace_hash: u64,
+    pub acknowledged: u64,
+    pub commits: u64,
+    pub reads: u64,
+    pub lives: u64,
+    /// Refused to start because of damage that had been done, and said where.
+    pub refused: bool,
+}
+
+/// How a life's opening went.
+enum Opened {
+    NotYet,
+    Serving,
+    Failed(Failure),
+}
+
+enum Failure {
+    /// The disk's: another attempt may succeed.
+    Io(String),
+    /// The store's verdict on what it found.
+    Verdict { path: Option<PathBuf>, text: String },
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match error {
+            OpenError::Io { .. } => Self::Io(text),
+            OpenError::Damaged { path, .. } | OpenError::FormatVersion { path, .. } => {
+                Self::Verdict { path: Some(path), text }
+            }
+            _ => Self::Verdict { path: None, text },
+        }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let text = error.to_string();
+        match error {
+            JournalError::Io { .. } => Self::Io(text),
+            JournalError::Damaged { path, .. }
+            | JournalError::ForeignStore { path, .. }
+            | JournalError::FormatVersion { path, .. } => Self::Verdict { path: Some(path), text },
+            JournalError::Missing { .. } => Self::Verdict { path: None, text },
+        }
+    }
+}
+
+struct Node {
+    _handle: StoreHandle<SimEnv>,
+    shard: Shard<SimEnv>,
+    journal: Rc<ringmq_store::meta::MetaLog<SimEnv>>,
+    report: RecoveryReport,
+}
+
+/// Opens store and journal, and checks what can be checked without reading.
+async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result<Node, Failure> {
+    let handle = open_store(env, config).await?;
+    let (shard, report) = Shard::open(env, &handle.layout, 0).await?;
+    let (journal, commits) = offsets::open(env, &config.data).await?;
+    let mut model = model.borrow_mut();
+    for (queue, name) in QUEUES.iter().enumerate() {
+        let bounds = shard.find_queue(name.topic, name.id).map_or_else(Default::default, |q| shard.bounds(q));
+        model.opened(queue, bounds.min, bounds.max);
+        model.commit_found(queue, commits[queue]);
+    }
+    drop(model);
+    Ok(Node { _handle: handle, shard, journal: Rc::new(journal), report })
+}
+
+/// Reads everything and compares; false if the disk did not let it.
+async fn verify(node: &Node, model: &SharedModel) -> Option<Vec<Found>> {
+    let mut all = Vec::new();
+    for (queue, name) in QUEUES.iter().enumerate() {
+        let found = dump::queue(&node.shard, queue).await.ok()?;
+        dump::look_up(&node.shard, queue, &found).await.ok()?;
+        // Retention may have gone on since.
+        let min = node.shard.find_queue(name.topic, name.id).map_or(0, |q| node.shard.bounds(q).min);
+        model.borrow_mut().recycled(queue, found.min.min(min));
+        model.borrow_mut().verify(queue, &found);
+        all.push(found);
+    }
+    Some(all)
+}
+
+async fn live(
+    env: SimEnv,
+    config: StoreConfig,
+    model: SharedModel,
+    opened: Rc<RefCell<Opened>>,
+    bug: Option<Bug>,
+) {
+    let node = match open(&env, &config, &model).await {
+        Ok(node) => node,
+        Err(failure) => {
+            *opened.borrow_mut() = Opened::Failed(failure);
+            return;
+        }
+    };
+    verify(&node, &model).await;
+    *opened.borrow_mut() = Opened::Serving;
+    clients::start(&env, &node.shard, &model, bug);
+    env.spawn(Class::Foreground, offsets::commit(env.clone(), node.journal.clone(), model, bug));
+    std::future::pending::<()>().await;
+}
+
+struct Run {
+    world: World,
+    host: Host,
+    plan: Plan,
+    model: SharedModel,
+    bug: Option<Bug>,
+}
+
+/// Runs a seed. A broken promise is a panic. With `keep_trace` its trace is printed.
+pub fn run_seed(seed: u64, bug: Option<Bug>, keep_trace: bool) -> Outcome {
+    let world = World::new(seed);
+    if keep_trace {
+        world.keep_trace();
+    }
+    let plan = Plan::drawn(&world.rng("plan"));
+    let host = world.host("node");
+    host.set_tmpfs(plan.tmpfs);
+    let model = Rc::new(RefCell::new(Model::new(plan.config.segment_bytes, plan.recycles())));
+    let run = Run { world, host, plan, model, bug };
+    let mut outcome = Outcome::default();
+    let lives = run.plan.lives.clone();
+    outcome.refused = lives.iter().any(|life| run.life(life, &mut outcome) == Verdict::Refused);
+    if !outcome.refused {
+        outcome.refused = run.end() == Verdict::Refused;
+    }
+    if keep_trace {
+        for event in run.world.trace() {
+            println!("{event}");
+        }
+    }
+    let model = run.model.borrow();
+    Outcome {
+        trace_hash: run.world.trace_hash(),
+        acknowledged: model.acknowledged,
+        commits: model.commits,
+        reads: model.reads,
+        ..outcome
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    GoesOn,
+    Refused,
+}
+
+impl Run {
+    fn ring(&self) -> Option<PathBuf> {
+        let is_ring = |path: &PathBuf| {
+            path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm")
+        };
+        self.host.files().into_iter().map(|(path, _)| path).find(is_ring)
+    }
+
+    fn life(&self, life: &Life, outcome: &mut Outcome) -> Verdict {
+        let (world, host) = (&self.world, &self.host);
+        outcome.lives += 1;
+        world.remark(format!("life: {life:?}"));
+        let mut faults = life.faults.clone();
+        faults.disk.hide_sync_error = self.bug == Some(Bug::IgnoreSyncError);
+        host.set_faults(faults);
+        if let Some(nth) = life.kill_in_region_write {
+            host.kill_in_region_write(nth);
+        }
+        if let Some(ring) = self.ring() {
+            host.copy_file(&ring, STALE_RING);
+        }
+        if life.disk_full {
+            let used: u64 = host.files().iter().map(|(_, len)| len).sum();
+            host.set_capacity(used + 12 * 1024 * 1024 + 2 * self.plan.config.segment_bytes);
+        }
+        let opened = Rc::new(RefCell::new(Opened::NotYet));
+        let (config, model, seen, bug) =
+            (self.plan.config.clone(), self.model.clone(), opened.clone(), self.bug);
+        host.start(1, move |env| live(env, config.clone(), model.clone(), seen.clone(), bug));
+        let begin = world.now();
+        if !life.dies_young {
+            // Most crashes hit a node that serves, the others its recovery.
+            let past_opening = || !matches!(*opened.borrow(), Opened::NotYet) || !host.is_up();
+            let in_time = world.run_until(past_opening, Duration::from_secs(600));
+            assert!(in_time, "the node neither opens nor fails");
+        }
+        world.run_for(life.time / 2);
+        host.set_capacity(1 << 40);
+        world.run_for(life.time / 2);
+        let verdict = self.judge(&opened);
+        self.crash(life, begin);
+        verdict
+    }
+
+    /// What a failure to open means.
+    fn judge(&self, opened: &RefCell<Opened>) -> Verdict {
+        match &*opened.borrow() {
+            Opened::NotYet | Opened::Serving | Opened::Failed(Failure::Io(_)) => Verdict::GoesOn,
+            Opened::Failed(Failure::Verdict { path, text }) => {
+                let damages = &self.model.borrow().damages;
+                let blamed =
+                    path.as_ref().is_some_and(|path| damages.iter().any(|damage| damage.path == *path));
+                assert!(blamed, "the node refuses to start, but nobody damaged what it names: {text}");
+                Verdict::Refused
+            }
+        }
+    }
+
+    fn crash(&self, life: &Life, begin: Duration) {
+        let (world, host) = (&self.world, &self.host);
+        let lived = world.now() - begin;
+        let mut faults = host.faults();
+        faults.disk.rot_at_crash = if life.rot { 1.0 } else { 0.0 };
+        host.set_faults(faults);
+        if host.is_up() || life.end == CrashKind::PowerLoss {
+            host.crash(life.end);
+        }
+        let mut ring_lost = false;
+        if life.end == CrashKind::Process
+            && let Some(ring) = self.ring()
+        {
+            match life.ring {
+                RingFate::Kept => {}
+                RingFate::Lost => ring_lost = host.remove_file(&ring),
+                RingFate::Stale => ring_lost = host.copy_file(STALE_RING, &ring),
+            }
+        }
+        // A flush begins at most an interval after the append; writing and syncing take their time.
+        let bound = self.plan.config.flush_interval + Duration::from_millis(50);
+        let mut model = self.model.borrow_mut();
+        model.damages = self.damages();
+        model.crashed(life.end, ring_lost, lived, life.calm().then_some(bound));
+    }
+
+    fn damages(&self) -> Vec<Damage> {
+        self.host.damages()
+    }
+
+    /// No faults from here on: the node opens, twice with the same result, and serves.
+    fn end(&self) -> Verdict {
+        let host = &self.host;
+        host.set_faults(Faults::none());
+        host.cancel_kill();
+        let Some(first) = self.open_and_dump(CrashKind::PowerLoss) else { return Verdict::Refused };
+        let Some(second) = self.open_and_dump(CrashKind::Process) else { return Verdict::Refused };
+        for (queue, (first, second)) in first.iter().zip(&second).enumerate() {
+            let later = first.records.range(second.min..).eq(second.records.iter());
+            assert!(
+                later && first.max == second.max,
+                "{:?}: recovery twice is not recovery once",
+                QUEUES[queue]
+            );
+            assert!(first.min == second.min || self.plan.recycles(), "{:?}", QUEUES[queue]);
+        }
+        let (config, model) = (self.plan.config.clone(), self.model.clone());
+        let served = Rc::new(Cell::new(false));
+        let flag = served.clone();
+        let ended = self.to_its_end(move |env| {
+            let (config, model, flag) = (config.clone(), model.clone(), flag.clone());
+            async move {
+                let Ok(node) = open(&env, &config, &model).await else { panic!("no fault, no damage") };
+                for queue in 0..QUEUES.len() {
+                    assert!(clients::send(&env, &node.shard, &model, queue, None).await, "takes no message");
+                }
+                verify(&node, &model).await.expect("no fault");
+                node.shard.shutdown().await.expect("no fault");
+                flag.set(true);
+            }
+        });
+        assert!(ended && served.get(), "a recovered node does not serve");
+        let last = self.open_and_dump(CrashKind::PowerLoss).expect("it was just open");
+        for (queue, found) in last.iter().enumerate() {
+            assert!(found.max > 0 && self.model.borrow().len(queue) > 0, "{:?}", QUEUES[queue]);
+        }
+        Verdict::GoesOn
+    }
+
+    /// Runs a process until it ends by itself.
+    fn to_its_end<F: Future<Output = ()> + 'static>(&self, main: impl Fn(SimEnv) -> F) -> bool {
+        self.host.start(1, main);
+        self.world.run_until(|| !self.host.is_up(), Duration::from_secs(600))
+    }
+
+    fn open_and_dump(&self, end: CrashKind) -> Option<Vec<Found>> {
+        let result = Rc::new(RefCell::new(None));
+        let opened = Rc::new(RefCell::new(Opened::NotYet));
+        let (config, model) = (self.plan.config.clone(), self.model.clone());
+        let (slot, failure) = (result.clone(), opened.clone());
+        let ended = self.to_its_end(move |env| {
+            let (config, model, slot, failure) =
+                (config.clone(), model.clone(), slot.clone(), failure.clone());
+            async move {
+                match open(&env, &config, &model).await {
+                    Ok(node) => {
+                        let found = verify(&node, &model).await.expect("no fault");
+                        let damaged = !model.borrow().damages.is_empty();
+                        assert!(node.report.quarantined.is_empty() || damaged, "{:?}", node.report);
+                        *slot.borrow_mut() = Some(found);
+                    }
+                    Err(error) => *failure.borrow_mut() = Opened::Failed(error),
+                }
+            }
+        });
+        assert!(ended, "opening without faults does not end");
+        if end == CrashKind::PowerLoss {
+            self.host.crash(end);
+            self.model.borrow_mut().crashed(end, false, Duration::ZERO, None);
+        }
+        if let Opened::Failed(Failure::Io(text)) = &*opened.borrow() {
+            panic!("no fault, but opening fails: {text}");
+        }
+        if self.judge(&opened) == Verdict::Refused {
+            return None;
+        }
+        let found = result.take();
+        assert!(found.is_some(), "a node without faults does not come to its end");
+        found
+    }
+}
