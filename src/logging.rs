@@ -8,7 +8,6 @@ use tracing_subscriber::EnvFilter;
 const LINES_MAX: usize = 16 * 1024;
 
 /// Keep the guard until the end: dropping it writes what is queued.
-#[must_use]
 pub fn start() -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
