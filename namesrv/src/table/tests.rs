@@ -153,7 +153,10 @@ fn brokers_go_with_their_connection_or_after_silence() {
     register(&mut table, Registration { conn: 3, ..broker("b", 0, "b:1", &both) });
     assert_eq!(table.connection_lost(2), 0);
     let short = Some(Duration::from_secs(10));
-    register(&mut table, Registration { conn: 3, patience: short, now_ns: SECOND, ..broker("b", 0, "b:1", &both) });
+    register(
+        &mut table,
+        Registration { conn: 3, patience: short, now_ns: SECOND, ..broker("b", 0, "b:1", &both) },
+    );
     assert!(table.expire(11 * SECOND).is_empty());
     assert_eq!(table.expire(11 * SECOND + 1), [3]);
     table.check();
@@ -207,7 +210,8 @@ fn topics_are_deleted_everywhere_or_in_a_cluster() {
 fn a_single_topic_is_registered_on_known_brokers_only() {
     let mut table = RouteTable::default();
     register(&mut table, broker("a", 0, "a:1", &topics(1, &["t", "u"])));
-    let queues = |name: &str| QueueData { broker_name: name.into(), topic_sys_flag: 3, ..QueueData::default() };
+    let queues =
+        |name: &str| QueueData { broker_name: name.into(), topic_sys_flag: 3, ..QueueData::default() };
     table.register_topic("w", &[queues("a"), queues("stranger")]).unwrap();
     assert!(table.route("w", false).is_none());
     table.register_topic("w", &[queues("a")]).unwrap();
