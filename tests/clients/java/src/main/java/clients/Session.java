@@ -11,6 +11,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.impl.MQClientAPIImpl;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -55,7 +56,16 @@ final class Session implements AutoCloseable {
     DefaultMQProducer producer() throws Exception {
         DefaultMQProducer producer = newProducer();
         producer.start();
+        answered(producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl());
         return producer;
+    }
+
+    /**
+     * With several name servers the client begins with any of them and turns to the next only after a
+     * request has failed; this lets that happen before the scenario's own requests.
+     */
+    private static void answered(MQClientAPIImpl api) throws Exception {
+        Await.until("a name server that answers", 15, () -> !api.getBrokerClusterInfo(5000).getBrokerAddrTable().isEmpty());
     }
 
     /** Not started, to be configured further. */
@@ -108,6 +118,8 @@ final class Session implements AutoCloseable {
             started.setAdminExtGroup(group("admin"));
             started.start();
             shutdowns.push(started::shutdown);
+            Await.until("a name server that answers", 15,
+                () -> !started.examineBrokerClusterInfo().getBrokerAddrTable().isEmpty());
             admin = started;
         }
         return admin;
