@@ -223,16 +223,15 @@ impl Driver {
 
     /// Lets all other ready tasks run, the driver among them if I/O is due, and glommio poll its rings,
     /// timers and foreign wakes if it has not for a while: it does so only when nothing is ready, so
-    /// everybody who yields must wait for a timer of no length then.
+    /// everybody who yields must wait for a timer then.
     pub(crate) async fn make_way(&self) {
         if self.parked.borrow().is_some() && (self.ring.borrow_mut().is_ready() || self.bell.is_rung()) {
             self.kick();
         }
-        if self.glommio_polled.get().elapsed() < POLL_EVERY {
-            glommio::executor().yield_task_queue_now().await;
-        } else {
-            glommio::timer::Timer::new(Duration::ZERO).await;
+        if self.glommio_polled.get().elapsed() >= POLL_EVERY && wait_for_a_poll().await {
             self.glommio_polled.set(Instant::now());
+        } else {
+            glommio::executor().yield_task_queue_now().await;
         }
     }
 
@@ -402,6 +401,20 @@ impl Drop for Driver {
             ManuallyDrop::drop(&mut self.bufs);
         }
     }
+}
+
+/// Waits until glommio has processed its timers. False if it did not wait: a timer that is due when it
+/// is first looked at never gets there.
+async fn wait_for_a_poll() -> bool {
+    let mut timer = glommio::timer::Timer::new(Duration::from_micros(1));
+    let mut waited = false;
+    poll_fn(|cx| {
+        let due = Pin::new(&mut timer).poll(cx);
+        waited |= due.is_pending();
+        due
+    })
+    .await;
+    waited
 }
 
 /// An operation with one completion. Dropped early, the operation runs on, detached.

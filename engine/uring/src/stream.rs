@@ -2,8 +2,8 @@
 //!
 //! Invariants: at most one receive is in the kernel; bytes come out in the order of the socket. What
 //! waits here is bounded ([`CONN_RECV_BUFS_MAX`], less when the pool runs low) plus what one receive
-//! delivers until its cancellation takes effect. A paused stream gives its pool buffers back when the
-//! pool runs low. Dropping the last clone ends what is in flight and closes the socket.
+//! delivers until its cancellation takes effect. When the pool runs low, bytes that no task waits for
+//! are copied out of it, so that a slow or paused stream cannot starve the others. Dropping the last clone ends what is in flight and closes the socket.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -114,6 +114,9 @@ impl UringStream {
     }
 }
 
+/// Free buffers at which the pool counts as low.
+const LOW: usize = RECV_BUFS / 4;
+
 /// Every stream may hold a quarter of what is free, so that none takes all.
 fn queue_max(driver: &Driver) -> usize {
     (driver.bufs.posted() / 4).clamp(1, CONN_RECV_BUFS_MAX)
@@ -131,7 +134,7 @@ impl StreamState {
 
     fn arm(self: &Rc<Self>, receiving: &mut Receiving) {
         // With few buffers left each receive takes one, instead of all that the socket can fill.
-        let multishot = self.driver.bufs.posted() > RECV_BUFS / 4;
+        let multishot = self.driver.bufs.posted() > LOW;
         let op = Op::Recv { stream: Rc::downgrade(self), fd: self.fd.raw(), multishot };
         receiving.armed = Some(self.driver.start(op, Phase::Streaming));
     }
@@ -185,7 +188,7 @@ impl StreamState {
         } else if receiving.queue.len() >= queue_max(&self.driver) {
             self.disarm(&mut receiving);
         }
-        if receiving.paused {
+        if receiving.paused || receiving.waker.is_none() {
             self.spill(&mut receiving);
         }
         let waker =
@@ -197,9 +200,9 @@ impl StreamState {
         }
     }
 
-    /// A paused stream must not keep the pool from others.
+    /// What nobody waits for must not keep the pool from others: copied out of it when it runs low.
     fn spill(&self, receiving: &mut Receiving) {
-        if self.driver.bufs.posted() > RECV_BUFS / 2 {
+        if self.driver.bufs.posted() > LOW {
             return;
         }
         for bytes in &mut receiving.queue {

@@ -94,8 +94,8 @@ fn a_large_transfer_in_both_directions() {
 /// More data waits for tasks that do not take it than the pool holds: others are still served, and
 /// nothing is lost.
 async fn crowded(env: UringEnv, paused: bool) {
-    const CROWD: usize = 60;
-    const TOTAL: usize = 8 << 20;
+    const CROWD: usize = 40;
+    const TOTAL: usize = 6 << 20;
     let mut crowd = Vec::new();
     let mut senders = Vec::new();
     for _ in 0..CROWD {
