@@ -94,7 +94,8 @@ pub fn encode_header(magic: [u8; 8], header: Header) -> AlignedBuf {
 }
 
 pub fn parse_header(magic: [u8; 8], path: &Path, bytes: &[u8]) -> Result<Header, OpenError> {
-    let damaged = |offset, what: &str| OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned() };
+    let damaged =
+        |offset, what: &str| OpenError::Damaged { path: path.to_owned(), offset, what: what.to_owned() };
     if bytes.len() < BLOCK || bytes[0..8] != magic {
         return Err(damaged(0, "it does not begin with its magic"));
     }

@@ -191,7 +191,9 @@ fn scan(log: &Log, next: Option<u64>, upto: u64, replay: &mut Replay) -> Result<
         return Err(damaged(format!("entry {lsn} is not there, but entries up to {safe} had been synced")));
     }
     if let Some(later) = later_group(log, at, lsn) {
-        return Err(damaged(format!("entry {lsn} is not there, but entry {later}, written after its sync, is")));
+        return Err(damaged(format!(
+            "entry {lsn} is not there, but entry {later}, written after its sync, is"
+        )));
     }
     if log.bytes[at..].iter().any(|byte| *byte != 0) {
         replay.torn_tail = Some(TornTail { path: log.path.clone(), offset: at as u64 });
