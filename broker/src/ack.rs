@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use ringmq_io::sync::Watermark;
+use ringmq_io::sync::{Event, Watermark};
 use ringmq_io::{Class, Env};
 use ringmq_store::{Latched, Shard};
 use ringmq_wire::Serialization;
@@ -92,6 +92,8 @@ pub struct AckQueue<E: Env> {
     kill_safe: Line<E>,
     /// Wait for `Shard::synced`.
     synced: Line<E>,
+    /// The first entry has joined the empty `synced` line: its time-out has to be watched.
+    first_to_sync: Event,
     sync_flush: bool,
     sync_timeout: Duration,
     store_host: SocketAddr,
@@ -106,6 +108,7 @@ impl<E: Env> AckQueue<E> {
             shard: shard.clone(),
             kill_safe: RefCell::default(),
             synced: RefCell::default(),
+            first_to_sync: Event::new(),
             sync_flush: config.flush_disk_type == FlushMode::Sync,
             sync_timeout: Duration::from_millis(config.sync_flush_timeout_ms),
             store_host: identity.store_host,
@@ -133,6 +136,9 @@ impl<E: Env> AckQueue<E> {
         debug_assert!(line.back().is_none_or(|last| last.pending.end <= pending.end));
         line.push_back(Entry { pending, appended_ns });
         if to_disk {
+            if line.len() == 1 {
+                self.first_to_sync.notify();
+            }
             self.shard.request_sync();
         }
     }
@@ -159,7 +165,8 @@ impl<E: Env> AckQueue<E> {
             let moved = self.shard.synced().moved();
             self.answer_safe(&self.synced, self.shard.synced()).await;
             match self.until_first_timeout() {
-                None => moved.await,
+                // Nothing waits, so there is nothing that a latch would have to tell anybody.
+                None => self.first_to_sync.wait().await,
                 Some(time) if time.is_zero() => self.answer_timed_out().await,
                 Some(time) => moved.or(self.env.sleep(time)).await,
             }
