@@ -26,7 +26,7 @@ pub trait Service<E: Env>: 'static {
 pub enum Flow {
     Continue,
     /// Later frames of this connection are not looked at until the future is done. It is dropped unfinished if
-    /// the connection ends.
+    /// this side ends the connection; that the peer has left is only seen afterwards, so it must end by itself.
     Wait(Pin<Box<dyn Future<Output = ()>>>),
     /// Send what is queued, then close.
     Close,
