@@ -5,7 +5,7 @@
 #   run.sh NAMESRV [scenario ... | all]              scenarios, e.g. run.sh 127.0.0.1:9876 send_sync
 #   run.sh list                                      names of the scenarios
 #   run.sh stress NAMESRV send --topic T --acks FILE [--messages N --seconds S --threads K --queues Q --size B]
-#   run.sh stress NAMESRV consume --topic T --group G --out FILE [--idle-seconds S]
+#   run.sh stress NAMESRV consume --topic T --group G --out FILE [--first-seconds S --idle-seconds S]
 #   run.sh stress NAMESRV verify --acks FILE [--consumed FILE]
 #   run.sh traffic NAMESRV                           the traffic of the golden frames
 #

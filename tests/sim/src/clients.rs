@@ -100,7 +100,8 @@ async fn acknowledged(shard: &Shard<SimEnv>, end: u64, sync: bool, bug: Option<B
 
 fn bodies(env: &SimEnv) -> Vec<Vec<u8>> {
     let many = if env.random().is_multiple_of(5) { 1 + env.random() % 8 } else { 1 };
-    let largest = if env.random().is_multiple_of(40) { 30_000 } else { 1500 };
+    // A batch stays below half of the smallest ring, which is the store's limit.
+    let largest = if env.random().is_multiple_of(40) { 100_000 / many } else { 1500 };
     let body = |_| {
         let seed = env.random();
         (0..seed % largest).map(|i| (seed >> (i % 56)) as u8).collect()

@@ -42,7 +42,8 @@ public final class Stress {
             good = switch (args[1]) {
                 case "send" -> send(args[0], new Options("topic", "", "acks", "", "messages", "100000", "seconds", "60",
                     "threads", "8", "queues", "8", "size", "256").parse(args, 2));
-                case "consume" -> consume(args[0], new Options("topic", "", "group", "", "out", "", "idle-seconds", "5")
+                case "consume" -> consume(args[0], new Options("topic", "", "group", "", "out", "", "idle-seconds", "5",
+                    "first-seconds", "60")
                     .parse(args, 2));
                 case "verify" -> verify(args[0], new Options("acks", "", "consumed", "-").parse(args, 2));
                 default -> throw new Failure("unknown mode " + args[1]);
@@ -121,11 +122,16 @@ public final class Stress {
         }
     }
 
-    /** Consumes until nothing has come for a while, then leaves the group in good order. */
+    /**
+     * Consumes until nothing has come for a while, then leaves the group in good order. The first
+     * message may take longer (see Inbox.PATIENCE). The library's last commit is one-way, so the end is
+     * that the broker has been heard to say that it knows the offsets.
+     */
     private static boolean consume(String namesrv, Options options) throws Exception {
         AtomicLong count = new AtomicLong();
         AtomicLong last = new AtomicLong(System.nanoTime());
         Map<Integer, Long> firstOffsets = new ConcurrentHashMap<>();
+        Map<Integer, Long> lastOffsets = new ConcurrentHashMap<>();
         try (AckFile out = new AckFile(Path.of(options.text("out"))); Session session = new Session(namesrv, "stress")) {
             DefaultMQPushConsumer consumer = session.newPushConsumer(options.text("group"), null);
             consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
@@ -136,6 +142,7 @@ public final class Stress {
                         return ConsumeConcurrentlyStatus.RECONSUME_LATER;
                     }
                     firstOffsets.merge(message.getQueueId(), message.getQueueOffset(), Math::min);
+                    lastOffsets.merge(message.getQueueId(), message.getQueueOffset(), Math::max);
                 }
                 count.addAndGet(messages.size());
                 last.set(System.nanoTime());
@@ -144,7 +151,18 @@ public final class Stress {
             consumer.subscribe(options.text("topic"), "*");
             consumer.start();
             long idle = TimeUnit.SECONDS.toNanos(options.number("idle-seconds"));
-            Await.until("the stream to end", 3600, () -> System.nanoTime() - last.get() > idle);
+            long first = TimeUnit.SECONDS.toNanos(options.number("first-seconds"));
+            Await.until("the stream to end", 3600,
+                () -> System.nanoTime() - last.get() > (count.get() == 0 ? first : idle));
+            consumer.shutdown();
+            DefaultMQPullConsumer observer = session.pullConsumer(options.text("group"));
+            for (MessageQueue queue : observer.fetchSubscribeMessageQueues(options.text("topic"))) {
+                Long committed = lastOffsets.get(queue.getQueueId());
+                if (committed != null) {
+                    Await.until("the broker to know offset " + (committed + 1) + " of " + queue, 20,
+                        () -> observer.fetchConsumeOffset(queue, true) == committed + 1);
+                }
+            }
         }
         System.out.println("consumed=" + count + " first=" + new TreeMap<>(firstOffsets));
         return true;
