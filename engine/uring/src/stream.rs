@@ -3,7 +3,8 @@
 //! Invariants: at most one receive is in the kernel; bytes come out in the order of the socket. What
 //! waits here is bounded ([`CONN_RECV_BUFS_MAX`], less when the pool runs low) plus what one receive
 //! delivers until its cancellation takes effect. When the pool runs low, bytes that no task waits for
-//! are copied out of it, so that a slow or paused stream cannot starve the others. Dropping the last clone ends what is in flight and closes the socket.
+//! are copied out of it, so that a slow or paused stream cannot starve the others. Dropping the last
+//! clone ends what is in flight and closes the socket.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
