@@ -5,6 +5,9 @@
 //! changed, at once, gathered while a call is under way. Tables of any size go in pieces of `TOPICS_PER_CALL`, which a
 //! name server adds up, since a frame holds no more than some hundred thousand topics.
 //! Invariants: a change is offered again until a server has it; a topic's permission is told ANDed with the broker's.
+//! A name server passes over topics that it knows when a registration comes with the version that it knows
+//! (RocketMQ 5.5.0 RouteInfoManager#registerBroker). So each call that may tell something new has a version of its own,
+//! whatever the table's is; only the periodic beat repeats the last one.
 //! On failure: a warning when a server is lost and a line when it is back; the attempt is repeated each second.
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +28,7 @@ use ringmq_wire::json_dialect::{self, KvTable, RegisterBrokerBody, TopicConfigTa
 
 use super::Control;
 use super::topics::{TopicConfig, perm};
+use super::version::DataVersion;
 
 /// Topics told in one call: about 300 KiB, encoded in about a millisecond.
 const TOPICS_PER_CALL: usize = 2000;
@@ -56,14 +60,13 @@ struct Server<E: Env> {
     /// The last attempt succeeded.
     up: Cell<bool>,
     ever: Cell<bool>,
+    /// Of the last call that it accepted.
+    version: Cell<DataVersion>,
 }
 
-impl<E: Env> Server<E> {
-    /// Is there anything to tell? `all`: everything, whatever has changed.
-    fn has_work(&self, all: bool) -> bool {
-        let mut pending = self.pending.borrow_mut();
-        pending.all |= all;
-        pending.all || !pending.topics.is_empty()
+impl Pending {
+    fn is_empty(&self) -> bool {
+        !self.all && self.topics.is_empty()
     }
 }
 
@@ -71,13 +74,20 @@ pub struct Registration<E: Env> {
     servers: RefCell<Vec<Rc<Server<E>>>>,
     changes: Cell<u64>,
     first: Event,
+    versions: Cell<i64>,
     /// The broker has unregistered: nothing may register it again.
     ended: Stop,
 }
 
 impl<E: Env> Registration<E> {
     pub(super) fn new() -> Self {
-        Self { servers: RefCell::default(), changes: Cell::new(0), first: Event::new(), ended: Stop::new() }
+        Self {
+            servers: RefCell::default(),
+            changes: Cell::new(0),
+            first: Event::new(),
+            versions: Cell::new(0),
+            ended: Stop::new(),
+        }
     }
 
     pub(super) fn topic_changed(&self, topic: &str) {
@@ -134,6 +144,7 @@ impl<E: Env> Control<E> {
                     told: Watermark::new(0),
                     up: Cell::new(false),
                     ever: Cell::new(false),
+                    version: Cell::default(),
                 })
             })
             .collect();
@@ -153,9 +164,11 @@ impl<E: Env> Control<E> {
         let stop = &self.registration.ended;
         while self.wait_for_work(&server).await {
             let told = self.registration.changes.get();
-            let Pending { all, topics } = server.pending.take();
-            let outcome = match all {
-                true => self.register_all(&server).await,
+            let pending = server.pending.take();
+            let beat = pending.is_empty();
+            let Pending { all, topics } = pending;
+            let outcome = match all || beat {
+                true => self.register_all(&server, beat).await,
                 false => self.register_some(&server, &topics).await,
             };
             let was_up = server.up.replace(outcome.is_ok());
@@ -198,7 +211,10 @@ impl<E: Env> Control<E> {
             }
             let lost = server.up.get() && !server.client.is_connected();
             let passed = Duration::from_nanos(env.monotonic_ns() - start);
-            if server.has_work(lost || passed >= period) {
+            if lost {
+                server.pending.borrow_mut().all = true;
+            }
+            if !server.pending.borrow().is_empty() || passed >= period {
                 // What else changes in this turn goes along.
                 env.yield_now().await;
                 return !stop.is_signalled();
@@ -208,7 +224,8 @@ impl<E: Env> Control<E> {
         }
     }
 
-    async fn register_all(&self, server: &Server<E>) -> Result<(), String> {
+    /// `beat`: nothing has changed since the last call.
+    async fn register_all(&self, server: &Server<E>, beat: bool) -> Result<(), String> {
         let mut last: Option<String> = None;
         loop {
             let piece: BTreeMap<String, TopicConfig> = {
@@ -219,7 +236,8 @@ impl<E: Env> Control<E> {
             let Some((name, _)) = piece.last_key_value() else { return Ok(()) };
             let whole = piece.len() < TOPICS_PER_CALL;
             last = Some(name.clone());
-            self.register(server, piece).await?;
+            let version = if beat { server.version.get() } else { self.new_version() };
+            self.register(server, piece, version).await?;
             if whole {
                 return Ok(());
             }
@@ -237,8 +255,15 @@ impl<E: Env> Control<E> {
             if piece.is_empty() {
                 return Ok(());
             }
-            self.register(server, piece).await?;
+            self.register(server, piece, self.new_version()).await?;
         }
+    }
+
+    /// One that no name server has seen, from this broker now or before it was restarted.
+    fn new_version(&self) -> DataVersion {
+        let counter = self.registration.versions.get() + 1;
+        self.registration.versions.set(counter);
+        DataVersion { counter, state_version: 0, timestamp: self.core.env.now_ms() }
     }
 
     fn as_registered(&self, topic: &TopicConfig) -> (String, TopicConfig) {
@@ -254,11 +279,12 @@ impl<E: Env> Control<E> {
         &self,
         server: &Server<E>,
         topics: BTreeMap<String, TopicConfig>,
+        version: DataVersion,
     ) -> Result<(), String> {
         let config = &self.core.config;
         let body = RegisterBrokerBody {
             topic_config_serialize_wrapper: TopicConfigTable {
-                data_version: self.state.borrow().topics.version(),
+                data_version: version,
                 topic_config_table: topics,
                 ..TopicConfigTable::default()
             },
@@ -291,6 +317,7 @@ impl<E: Env> Control<E> {
         if answer.code != response_code::SUCCESS {
             return Err(format!("code {}: {}", answer.code, answer.remark.as_deref().unwrap_or_default()));
         }
+        server.version.set(version);
         if !answer.body.is_empty() {
             match json_dialect::read::<KvTable>(answer.body) {
                 Ok(order_topics) => self.mark_order_topics(&order_topics).await,

@@ -1,7 +1,8 @@
-//! A name server as far as brokers see it: notes which topics they register.
+//! A name server as far as brokers see it: notes which topics they register, and passes over known topics when a
+//! registration repeats the version that it knows, as RocketMQ's does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::encode::begin_response;
 use ringmq_wire::headers::RegisterBrokerHeader;
-use ringmq_wire::json_dialect::RegisterBrokerBody;
+use ringmq_wire::json_dialect::{DataVersion, RegisterBrokerBody, TopicConfig};
 
 use crate::common::Scene;
 
@@ -22,7 +23,8 @@ const PORT: u16 = 9876;
 
 #[derive(Default)]
 struct Known {
-    topics: RefCell<BTreeSet<String>>,
+    topics: RefCell<BTreeMap<String, TopicConfig>>,
+    version: Cell<Option<DataVersion>>,
     unregistered: Cell<bool>,
 }
 
@@ -44,7 +46,12 @@ impl FakeNameServer {
     }
 
     pub fn knows(&self, topic: &str) -> bool {
-        self.known.topics.borrow().contains(topic)
+        self.known.topics.borrow().contains_key(topic)
+    }
+
+    /// Read queues of a topic.
+    pub fn queues(&self, topic: &str) -> Option<i32> {
+        self.known.topics.borrow().get(topic).map(|topic| topic.read_queue_nums)
     }
 
     pub fn unregistered(&self) -> bool {
@@ -55,6 +62,7 @@ impl FakeNameServer {
     pub fn crash(&self) {
         self.host.crash(CrashKind::Process);
         self.known.topics.borrow_mut().clear();
+        self.known.version.set(None);
     }
 
     pub fn restart(&self) {
@@ -84,8 +92,14 @@ impl Service<SimEnv> for Answers {
                 assert_eq!(header.body_crc32, (crc32fast::hash(command.body) & 0x7FFF_FFFF) as i32);
                 let body =
                     RegisterBrokerBody::decode(command.body, header.compressed, command.version).unwrap();
-                let table = body.topic_config_serialize_wrapper.topic_config_table;
-                self.0.topics.borrow_mut().extend(table.into_keys());
+                let table = body.topic_config_serialize_wrapper;
+                let news = self.0.version.replace(Some(table.data_version)) != Some(table.data_version);
+                let mut topics = self.0.topics.borrow_mut();
+                for (name, topic) in table.topic_config_table {
+                    if news || !topics.contains_key(&name) {
+                        topics.insert(name, topic);
+                    }
+                }
             }
             code::UNREGISTER_BROKER => self.0.unregistered.set(true),
             other => panic!("a broker asks a name server for {other}"),
