@@ -484,6 +484,35 @@ fn oneway_commits_are_kept_within_a_moment_and_at_a_clean_end() {
 }
 
 #[test]
+fn an_offset_that_was_shown_survives_a_crash_at_once() {
+    for seed in 0..SEEDS {
+        let scene = Scene::new(seed);
+        let cores = 1 + (seed % 2) as usize;
+        let kind = if seed % 3 == 0 { CrashKind::Process } else { CrashKind::PowerLoss };
+        scene.start(cores, |_| ());
+        for offset in [5i64, 6, 9] {
+            scene.client(move |rig| async move {
+                let peer = rig.connect();
+                make_topic(&peer, "t", 4).await;
+                peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await;
+                oneway_commit(&peer, &offset.to_string()).await;
+                assert_eq!(committed(&peer, "g", "t", 0).await, Ok(offset), "seed {seed}");
+            });
+            scene.machine.crash(kind);
+            scene.start(cores, |_| ());
+            scene.client(move |rig| async move {
+                assert_eq!(
+                    committed(&rig.connect(), "g", "t", 0).await,
+                    Ok(offset),
+                    "seed {seed}: went back"
+                );
+            });
+        }
+        scene.stop();
+    }
+}
+
+#[test]
 fn a_clean_restart_starts_from_a_snapshot_and_goes_on() {
     for seed in 0..SEEDS {
         let scene = Scene::new(seed);
@@ -572,5 +601,31 @@ fn a_new_topic_is_registered_before_its_sender_is_answered() {
         assert!(told, "seed {seed}");
         scene.stop();
         assert!(names.iter().all(|server| server.unregistered()), "seed {seed}");
+    }
+}
+
+#[test]
+fn changes_that_overtake_each_other_all_reach_the_name_server() {
+    for seed in 0..SEEDS {
+        let scene = Scene::new(seed);
+        let server = name_server::start(&scene, "names");
+        *scene.name_servers.borrow_mut() = vec![server.as_configured()];
+        scene.start(1 + (seed % 2) as usize, |_| ());
+        scene.client(|rig| async move {
+            for queues in 1..=8 {
+                let peers = [rig.connect(), rig.connect(), rig.connect()];
+                let [a, b, c] = &peers;
+                let two = futures_lite::future::zip(make_topic(a, "a", queues), make_topic(b, "b", queues));
+                let ((one, two), three) = futures_lite::future::zip(two, make_topic(c, "c", queues)).await;
+                assert_eq!([&one, &two, &three].map(code_of), [0; 3]);
+            }
+        });
+        for topic in ["a", "b", "c"] {
+            assert_eq!(server.queues(topic), Some(8), "seed {seed}, topic {topic}");
+        }
+        // A beat repeats what is known; it takes nothing back.
+        scene.world.run_for(Duration::from_secs(70));
+        assert_eq!(server.queues("a"), Some(8));
+        scene.stop();
     }
 }

@@ -1,8 +1,9 @@
 //! Consumer offsets on their way to the journal, and the journal's snapshots.
 //!
 //! Invariants: a two-way commit is answered when its entry is durable; one-way commits, and those that pulls carry, are
-//! gathered and journalled each `GATHER`, always with the present value of the queue.
-//! On failure: a crash loses one-way commits of the last moment, which nobody was promised; a latched journal refuses
+//! gathered and journalled each `GATHER`, always with the present value of the queue; an offset is shown to a client
+//! only once it is durable, so what a client has seen never goes back.
+//! On failure: a crash loses one-way commits of the last moment, which nobody was promised or shown; a latched journal refuses
 //! two-way commits with its reason and goes on serving from memory.
 
 use std::rc::Rc;
@@ -97,19 +98,34 @@ impl<E: Env> Control<E> {
         self.log.wait_durable(entry).await.map_err(|latched| journal_failed(&latched.to_string()))
     }
 
+    /// Is everything that the offsets in memory say durable?
+    pub fn offsets_are_journalled(&self) -> bool {
+        !self.state.borrow().offsets.has_dirty()
+            && self.offsets_in_hand.get() == 0
+            && self.log.durable().get() >= self.last_entry.get()
+    }
+
     /// Everything committed so far, one-way or not, is durable when this returns.
     pub async fn flush_offsets(&self) -> Result<(), Refusal> {
         let failed = |latched: Latched| journal_failed(&latched.to_string());
+        self.offsets_in_hand.set(self.offsets_in_hand.get() + 1);
+        let appended = self.append_dirty_offsets().await;
+        self.offsets_in_hand.set(self.offsets_in_hand.get() - 1);
+        appended.map_err(failed)?;
+        self.log.wait_durable(self.last_entry.get()).await.map_err(failed)
+    }
+
+    async fn append_dirty_offsets(&self) -> Result<(), Latched> {
         let dirty = self.state.borrow_mut().offsets.take_dirty();
         for (group, topic, offsets) in dirty {
             let offsets: Vec<_> = offsets.iter().collect();
             for part in offsets.chunks(OFFSETS_PER_ENTRY) {
-                self.log.room().await.map_err(failed)?;
+                self.log.room().await?;
                 let part = part.iter().copied();
                 self.append(&journal::entry(|out| journal::offsets(out, &group, &topic, part)));
             }
         }
-        self.log.wait_durable(self.last_entry.get()).await.map_err(failed)
+        Ok(())
     }
 
     /// The task that journals one-way commits.

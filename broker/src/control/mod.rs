@@ -105,6 +105,8 @@ pub struct Control<E: Env> {
     snapshot_bytes: Cell<u64>,
     announcements: Announcements,
     offsets_dirty: Event,
+    /// Flushes that have taken offsets to append and are not through with it.
+    offsets_in_hand: Cell<u32>,
     to_notify: RefCell<BTreeSet<Rc<str>>>,
     notify_due: Event,
     next_opaque: Cell<i32>,
@@ -147,6 +149,7 @@ impl<E: Env> Control<E> {
             log,
             announcements: Announcements::default(),
             offsets_dirty: Event::new(),
+            offsets_in_hand: Cell::new(0),
             to_notify: RefCell::default(),
             notify_due: Event::new(),
             next_opaque: Cell::new(0),

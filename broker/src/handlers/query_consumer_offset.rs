@@ -28,8 +28,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         (known, header.queue_id < queues)
     };
     if let Some(offset) = known {
-        answer_number(request.responder(), "offset", offset);
-        return Handled::Done;
+        return show(control, request, offset);
     }
     if header.set_zero_if_not_found == Some(false) {
         let remark = "Not found, do not set to zero, maybe this group boot first";
@@ -46,6 +45,22 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
             true => answer_number(responder, "offset", 0),
             false => responder.refuse(response_code::QUERY_NOT_FOUND, UNKNOWN),
         }
+    });
+    Handled::Done
+}
+
+/// Answers with a stored offset, once a crash cannot take it back: whoever has seen it may rely on it.
+fn show<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>, offset: i64) -> Handled {
+    let responder = request.responder();
+    if control.offsets_are_journalled() {
+        answer_number(responder, "offset", offset);
+        return Handled::Done;
+    }
+    let owner = control.clone();
+    control.core.env.spawn(Class::Foreground, async move {
+        // A latched journal serves from memory: it has been reported, and consumers go on.
+        let _ = owner.flush_offsets().await;
+        answer_number(responder, "offset", offset);
     });
     Handled::Done
 }
