@@ -16,9 +16,9 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use ringmq_io::limits::LANE_MESSAGES_MAX;
 use ringmq_io::sync::Stop;
-use ringmq_io::{Env, Lanes, Listener, Mesh, Net, deadline};
+use ringmq_io::{Env, Lanes, Listener, Mesh, Net, Sharing, deadline};
 use ringmq_store::{OpenError, RetentionConfig, Shard, StoreConfig, StoreHandle, StoreLayout, open_store};
-use ringmq_transport::{ServerConfig, serve};
+use ringmq_transport::{ServerConfig, listen_patiently, serve};
 use thiserror::Error;
 
 use crate::config::BrokerConfig;
@@ -178,8 +178,9 @@ async fn prepare<E: Env>(
     let store = open_or_adopt(env, plan).await?;
     let metadata = Metadata::open(env, &metadata_dir(&plan.config)).await?;
     let addr = SocketAddr::new(plan.config.bind_address, plan.config.listen_port);
-    let shared = env.cores() > 1;
-    let listener = env.net().listen(addr, shared).map_err(|source| StartError::Listen { addr, source })?;
+    let sharing = if env.cores() > 1 { Sharing::First } else { Sharing::Alone };
+    let listener =
+        listen_patiently(env, addr, sharing).await.map_err(|source| StartError::Listen { addr, source })?;
     Ok((store, metadata, listener))
 }
 
@@ -231,8 +232,9 @@ async fn open_other<E: Env>(
     layout: &StoreLayout,
     listen: SocketAddr,
 ) -> Result<(Rc<Core<E>>, ListenerOf<E>), StartError> {
-    let listener =
-        env.net().listen(listen, true).map_err(|source| StartError::Listen { addr: listen, source })?;
+    let listener = listen_patiently(env, listen, Sharing::Further)
+        .await
+        .map_err(|source| StartError::Listen { addr: listen, source })?;
     Ok((open_core(env, plan, hop.clone(), layout, listen).await?, listener))
 }
 

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use ringmq_io::sync::Stop;
-use ringmq_io::{Class, Env, Net};
-use ringmq_transport::{Counters, Server, ServerConfig, serve};
+use ringmq_io::{Class, Env, Sharing};
+use ringmq_transport::{Counters, Server, ServerConfig, listen_patiently, serve};
 use thiserror::Error;
 use tracing::info;
 
@@ -90,8 +90,9 @@ pub async fn start<E: Env>(
 ) -> Result<NamesrvHandle<E>, StartError> {
     let settings = Settings::open(env, &mut config).await.map_err(StartError::Files)?;
     let kv = KvStore::open(env, &config.kv_config_path).await.map_err(StartError::Files)?;
-    let listener =
-        env.net().listen(listen, false).map_err(|error| StartError::Listen { addr: listen, error })?;
+    let listener = listen_patiently(env, listen, Sharing::Alone)
+        .await
+        .map_err(|error| StartError::Listen { addr: listen, error })?;
     let serving = ServerConfig { idle: config.channel_max_idle, ..ServerConfig::default() };
     let state = Rc::new(NameServer {
         env: env.clone(),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use ringmq_broker::control::registration::NameServer;
 use ringmq_io::sync::Stop;
-use ringmq_io::{Env, Net};
+use ringmq_io::{Env, Net, Sharing};
 use ringmq_simenv::{CrashKind, Host, SimEnv};
 use ringmq_transport::{Connection, Flow, FrameRef, ServerConfig, Service, serve};
 use ringmq_wire::Serialization;
@@ -71,7 +71,7 @@ impl FakeNameServer {
             let service = Rc::new(Answers(known.clone()));
             async move {
                 let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
-                let listener = env.net().listen(addr, false).unwrap();
+                let listener = env.net().listen(addr, Sharing::Alone).unwrap();
                 let stop = Stop::new();
                 let _server = serve(&env, listener, service, stop.clone(), ServerConfig::new(Rc::default()));
                 stop.wait().await;

@@ -23,4 +23,4 @@ pub use aligned::{AlignedBuf, BLOCK};
 pub use disk::{DirEntry, Disk, File, Mapped, OpenMode, Region, Space};
 pub use env::{Class, Env, deadline};
 pub use mesh::{Lanes, Mesh};
-pub use net::{Chunk, Lease, Listener, Net, RecvBuf, Stream};
+pub use net::{Chunk, Lease, Listener, Net, RecvBuf, Sharing, Stream};

@@ -115,6 +115,10 @@ pub const ACCEPTED_WAITING_MAX: usize = 256;
 /// within one second (somaxconn caps it, 4096 by default).
 pub const LISTEN_BACKLOG: i32 = 4096;
 
+/// How long a start waits for a port that is in use. A killed process's listeners live until the kernel has taken its
+/// io_uring apart in the background: 0.1 s on an idle machine, 1.1 s were seen on a busy one.
+pub const LISTEN_WAIT_MS_MAX: u64 = 5000;
+
 /// File-system calls that wait for a core's blocking thread; more wait in their tasks.
 pub const BLOCKING_JOBS_MAX: usize = 256;
 

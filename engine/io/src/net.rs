@@ -40,14 +40,24 @@ impl<X: AsRef<[u8]>> AsRef<[u8]> for Chunk<X> {
     }
 }
 
+/// Who listens on one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This listener and no other.
+    Alone,
+    /// The cores of one process, and this is the first of them: whoever else listens there already makes it fail.
+    First,
+    /// The cores of one process, behind a first. The kernel spreads connections over them.
+    Further,
+}
+
 pub trait Net: Clone + 'static {
     type Extent: AsRef<[u8]> + Send + 'static;
     type Listener: Listener<Stream = Self::Stream>;
     type Stream: Stream<Extent = Self::Extent>;
 
-    /// Port 0 picks a free one. With `shared`, every core may listen on the same address and the
-    /// kernel spreads connections over them (SO_REUSEPORT).
-    fn listen(&self, addr: SocketAddr, shared: bool) -> io::Result<Self::Listener>;
+    /// Port 0 picks a free one. An address at which somebody listens is `AddrInUse`, unless both sides share it.
+    fn listen(&self, addr: SocketAddr, sharing: Sharing) -> io::Result<Self::Listener>;
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + 'static;
 }
 

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_io::{AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Listener, Net, OpenMode, Region, Stream};
+use ringmq_io::{
+    AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Listener, Net, OpenMode, Region, Sharing, Stream,
+};
 use ringmq_simenv::{CrashKind, Cut, Faults, SimEnv, World};
 
 async fn send(stream: &impl Stream, bytes: &[u8]) -> io::Result<()> {
@@ -43,7 +45,7 @@ fn busy_world(seed: u64) -> (u64, Vec<String>) {
         if env.core() == 0 {
             env.spawn(Class::Flush, write_blocks(env.clone(), Rc::default()));
         }
-        let listener = env.net().listen(addr, true).unwrap();
+        let listener = env.net().listen(addr, Sharing::Further).unwrap();
         loop {
             let stream = listener.accept().await.unwrap();
             env.spawn(Class::Foreground, async move {
@@ -257,7 +259,7 @@ fn echo(world: &World) -> (ringmq_simenv::Host, SocketAddr) {
     let server = world.host("server");
     let addr = SocketAddr::new(server.ip(), 7);
     server.start(1, move |env| async move {
-        let listener = env.net().listen(addr, false).unwrap();
+        let listener = env.net().listen(addr, Sharing::Alone).unwrap();
         loop {
             let stream = listener.accept().await.unwrap();
             env.spawn(Class::Foreground, async move {

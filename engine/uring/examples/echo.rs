@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use ringmq_io::sync::Event;
 use ringmq_io::{
-    AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Lanes, Listener, Mesh, Net, OpenMode, Region, Stream,
+    AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Lanes, Listener, Mesh, Net, OpenMode, Region, Sharing,
+    Stream,
 };
 use ringmq_uring::{UringEnv, UringStream, run};
 
@@ -93,7 +94,8 @@ async fn echo(stream: UringStream, requests: Rc<Cell<u64>>) {
 
 async fn serve(env: UringEnv, load: Load) {
     let lanes = env.mesh().join::<Option<SocketAddr>>("echo", 4).await;
-    let listener = env.net().listen("127.0.0.1:0".parse().expect("an address"), false).expect("a port");
+    let listener =
+        env.net().listen("127.0.0.1:0".parse().expect("an address"), Sharing::Alone).expect("a port");
     lanes.try_send(1, Some(listener.local_addr())).expect("an empty lane");
     let requests = Rc::new(Cell::new(0));
     for _ in 0..load.connections {
@@ -238,7 +240,8 @@ async fn disk(env: &UringEnv, dir: &Path) {
 }
 
 async fn idle(env: &UringEnv, seconds: u64) {
-    let listener = env.net().listen("127.0.0.1:0".parse().expect("an address"), false).expect("a port");
+    let listener =
+        env.net().listen("127.0.0.1:0".parse().expect("an address"), Sharing::Alone).expect("a port");
     let near = env.net().connect(listener.local_addr()).await.expect("a connection");
     let far = listener.accept().await.expect("a connection");
     env.spawn(Class::Foreground, async move {

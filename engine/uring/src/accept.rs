@@ -13,8 +13,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use ringmq_io::Listener;
 use ringmq_io::limits::{ACCEPTED_WAITING_MAX, LISTEN_BACKLOG};
+use ringmq_io::{Listener, Sharing};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::driver::Driver;
@@ -40,15 +40,19 @@ pub(crate) struct ListenerState {
 pub struct UringListener(Rc<ListenerState>);
 
 impl UringListener {
-    pub(crate) fn bind(driver: &Rc<Driver>, addr: SocketAddr, shared: bool) -> io::Result<Self> {
+    pub(crate) fn bind(driver: &Rc<Driver>, addr: SocketAddr, sharing: Sharing) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
-        if shared {
+        if sharing == Sharing::Further {
             socket.set_reuse_port(true)?;
         }
         // Accepted sockets inherit it.
         socket.set_tcp_nodelay(true)?;
         socket.bind(&addr.into())?;
+        if sharing == Sharing::First {
+            // Only now: bound with it, we would join another process's listeners and take half of its connections.
+            socket.set_reuse_port(true)?;
+        }
         socket.listen(LISTEN_BACKLOG)?;
         let local = socket.local_addr()?.as_socket().expect("bound to an internet address");
         let fd = RingFd::new(OwnedFd::from(socket), driver);

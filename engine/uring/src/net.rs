@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use ringmq_io::Net;
+use ringmq_io::{Net, Sharing};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::accept::UringListener;
@@ -26,8 +26,8 @@ impl Net for UringNet {
     type Listener = UringListener;
     type Stream = UringStream;
 
-    fn listen(&self, addr: SocketAddr, shared: bool) -> io::Result<UringListener> {
-        UringListener::bind(&self.driver, addr, shared)
+    fn listen(&self, addr: SocketAddr, sharing: Sharing) -> io::Result<UringListener> {
+        UringListener::bind(&self.driver, addr, sharing)
     }
 
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<UringStream>> + 'static {

@@ -341,14 +341,14 @@ impl Drop for StreamState {
 
 #[cfg(test)]
 mod tests {
-    use ringmq_io::{Env, Listener, Net};
+    use ringmq_io::{Env, Listener, Net, Sharing};
 
     use super::*;
 
     #[test]
     fn both_ends_send_without_delay_and_block_nobody() {
         crate::run(1, |env| async move {
-            let listener = env.net().listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+            let listener = env.net().listen("127.0.0.1:0".parse().unwrap(), Sharing::Alone).unwrap();
             let near = env.net().connect(listener.local_addr()).await.unwrap();
             let far = listener.accept().await.unwrap();
             for stream in [&near, &far] {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::sync::{Event, Stop};
-use ringmq_io::{Chunk, Class, Disk, Env, Lanes, Listener, Mesh, Net, Stream, deadline};
+use ringmq_io::{Chunk, Class, Disk, Env, Lanes, Listener, Mesh, Net, Sharing, Stream, deadline};
 use ringmq_uring::{LaunchError, UringEnv, UringStream, cpu, run, signals};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -30,7 +30,7 @@ fn patterned(from: usize, len: usize) -> Vec<u8> {
 }
 
 async fn pair(env: &UringEnv) -> (UringStream, UringStream) {
-    let listener = env.net().listen(anywhere(), false).unwrap();
+    let listener = env.net().listen(anywhere(), Sharing::Alone).unwrap();
     let near = env.net().connect(listener.local_addr()).await.unwrap();
     (near, listener.accept().await.unwrap())
 }
@@ -147,7 +147,7 @@ fn an_ended_core_leaves_nothing_behind() {
             let path = path.clone();
             async move {
                 let lock = env.disk().lock_dir(&path).await.expect("free again");
-                let listener = env.net().listen(anywhere(), false).unwrap();
+                let listener = env.net().listen(anywhere(), Sharing::Alone).unwrap();
                 let addr = listener.local_addr();
                 let near = env.net().connect(addr).await.unwrap();
                 let far = listener.accept().await.unwrap();
@@ -379,7 +379,7 @@ fn a_foreign_client_is_served() {
     run(1, move |env| {
         let tell = tell.clone();
         async move {
-            let listener = env.net().listen(anywhere(), true).unwrap();
+            let listener = env.net().listen(anywhere(), Sharing::Alone).unwrap();
             tell.send(listener.local_addr()).unwrap();
             let stream = listener.accept().await.unwrap();
             while let Some(bytes) = stream.recv().await.unwrap() {

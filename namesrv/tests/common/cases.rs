@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringmq_io::{Env, Net};
+use ringmq_io::{Env, Net, Sharing};
 use ringmq_namesrv::{NamesrvConfig, StartError};
 use ringmq_wire::json_dialect::{ClusterInfo, TopicList, TopicRouteData, read};
 
@@ -261,10 +261,11 @@ pub async fn settings_change_at_run_time_and_stay<E: Env>(env: E, data: PathBuf)
 }
 
 pub async fn a_taken_port_is_named<E: Env>(env: E, data: PathBuf) {
-    let taken = env.net().listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let taken = env.net().listen("127.0.0.1:0".parse().unwrap(), Sharing::Alone).unwrap();
     let addr = ringmq_io::Listener::local_addr(&taken);
     let result = start(&env, NamesrvConfig::new(data), addr, Stop::new()).await;
     let Err(StartError::Listen { .. }) = &result else { panic!("listens on a taken port") };
     let message = result.err().unwrap().to_string();
-    assert!(message.starts_with(&format!("name server cannot listen on {addr}: ")), "{message}");
+    let expected = format!("name server cannot listen on {addr}: port {} is in use", addr.port());
+    assert!(message.starts_with(&expected), "{message}");
 }

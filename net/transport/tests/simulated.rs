@@ -40,6 +40,8 @@ cases! {
     connections_over_the_bound_are_refused;
     a_stop_lets_queued_answers_leave;
     leases_come_back_when_bytes_are_gone;
+    a_port_that_comes_free_is_taken;
+    a_port_that_stays_in_use_is_named;
 }
 
 fn once<F: Future<Output = ()> + 'static>(seed: u64, case: impl FnOnce(SimEnv) -> F) {

@@ -35,4 +35,6 @@ cases! {
     connections_over_the_bound_are_refused;
     a_stop_lets_queued_answers_leave;
     leases_come_back_when_bytes_are_gone;
+    a_port_that_comes_free_is_taken;
+    a_port_that_stays_in_use_is_named;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_lite::future::{poll_once, zip};
 
 use crate::sync::Event;
-use crate::{AlignedBuf, BLOCK, Chunk, Class, Disk, Env, Lease, Listener, Net, Stream, deadline};
+use crate::{AlignedBuf, BLOCK, Chunk, Class, Disk, Env, Lease, Listener, Net, Sharing, Stream, deadline};
 
 type StreamOf<E> = <<E as Env>::Net as Net>::Stream;
 type ExtentOf<E> = <<E as Env>::Disk as Disk>::Extent;
@@ -36,7 +36,7 @@ fn anywhere() -> SocketAddr {
 }
 
 async fn pair<E: Env>(env: &E) -> (StreamOf<E>, StreamOf<E>) {
-    let listener = env.net().listen(anywhere(), false).expect("a listener");
+    let listener = env.net().listen(anywhere(), Sharing::Alone).expect("a listener");
     assert_ne!(listener.local_addr().port(), 0, "port 0 picks a free one");
     let (client, server) = zip(env.net().connect(listener.local_addr()), listener.accept()).await;
     let (client, server) = (client.expect("a connection"), server.expect("a connection"));
@@ -259,7 +259,7 @@ pub async fn a_dropped_receive_loses_nothing<E: Env>(env: &E) {
 
 /// A connection attempt to a port without a listener is refused.
 pub async fn nobody_listens_is_refused<E: Env>(env: &E) {
-    let listener = env.net().listen(anywhere(), false).expect("a listener");
+    let listener = env.net().listen(anywhere(), Sharing::Alone).expect("a listener");
     let addr = listener.local_addr();
     drop(listener);
     let attempt = deadline(env, PATIENCE, env.net().connect(addr)).await.expect("an answer");
@@ -267,20 +267,27 @@ pub async fn nobody_listens_is_refused<E: Env>(env: &E) {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
 }
 
-/// Two listeners on one address need `shared`, both of them.
+/// Two listeners on one address share it, both of them, and only one is the first.
 pub async fn an_address_is_taken_once<E: Env>(env: &E) {
-    let alone = env.net().listen(anywhere(), false).expect("a listener");
-    let error = env.net().listen(alone.local_addr(), false).err().expect("taken");
-    assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
-    let first = env.net().listen(anywhere(), true).expect("a listener");
-    let second = env.net().listen(first.local_addr(), true).expect("a second one");
+    let alone = env.net().listen(anywhere(), Sharing::Alone).expect("a listener");
+    let taken = |addr, sharing| {
+        let error = env.net().listen(addr, sharing).err().expect("taken");
+        assert_eq!(error.kind(), ErrorKind::AddrInUse, "{sharing:?}: {error}");
+    };
+    for sharing in [Sharing::Alone, Sharing::First, Sharing::Further] {
+        taken(alone.local_addr(), sharing);
+    }
+    let first = env.net().listen(anywhere(), Sharing::First).expect("a listener");
+    let second = env.net().listen(first.local_addr(), Sharing::Further).expect("a second one");
     assert_eq!(first.local_addr(), second.local_addr());
+    taken(first.local_addr(), Sharing::Alone);
+    taken(first.local_addr(), Sharing::First);
 }
 
 /// A thousand connections are open at the same time; each carries its own bytes.
 pub async fn many_connections_at_once<E: Env>(env: &E) {
     const CONNECTIONS: usize = 1000;
-    let listener = env.net().listen(anywhere(), false).expect("a listener");
+    let listener = env.net().listen(anywhere(), Sharing::Alone).expect("a listener");
     let addr = listener.local_addr();
     let server_env = env.clone();
     let served = beside(env, async move {

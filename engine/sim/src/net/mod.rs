@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringmq_io::{Listener, Net};
+use ringmq_io::{Listener, Net, Sharing};
 
 pub use self::stream::{SimRecv, SimStream};
 
@@ -45,7 +45,7 @@ struct Bound {
     host: usize,
     process: u64,
     addr: SocketAddr,
-    shared: bool,
+    sharing: Sharing,
     backlog: RefCell<VecDeque<Rc<Conn>>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -183,7 +183,7 @@ impl Net for SimNet {
     type Listener = SimListener;
     type Stream = SimStream;
 
-    fn listen(&self, addr: SocketAddr, shared: bool) -> io::Result<SimListener> {
+    fn listen(&self, addr: SocketAddr, sharing: Sharing) -> io::Result<SimListener> {
         let (process, net) = (&self.process, &self.process.inner.net);
         let here = process.host.index;
         let mut addr = addr;
@@ -198,7 +198,10 @@ impl Net for SimNet {
             }
         }
         let taken = net.listeners_at(here, addr);
-        if taken.iter().any(|bound| !(bound.shared && shared && bound.process == process.id)) {
+        let joins = |bound: &Rc<Bound>| {
+            sharing == Sharing::Further && bound.sharing != Sharing::Alone && bound.process == process.id
+        };
+        if !taken.iter().all(joins) {
             let message = format!("{addr}: in use");
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
@@ -206,7 +209,7 @@ impl Net for SimNet {
             host: here,
             process: process.id,
             addr,
-            shared,
+            sharing,
             backlog: RefCell::default(),
             waker: RefCell::default(),
         });

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::limits::{CONN_OUT_BYTES_MAX, FRAME_BYTES_MAX};
-use ringmq_io::{Chunk, Env, Stream};
+use ringmq_io::{Chunk, Class, Env, Listener, Net, Sharing, Stream};
 use ringmq_transport::{
-    CallError, Client, ClientConfig, Connection, Counters, NoRequests, ServerConfig, why,
+    CallError, Client, ClientConfig, Connection, Counters, NoRequests, ServerConfig, listen_patiently, why,
 };
 use ringmq_wire::code::response_code::REQUEST_CODE_NOT_SUPPORTED;
 
@@ -360,4 +360,27 @@ pub async fn leases_come_back_when_bytes_are_gone<E: Env>(env: E) {
     conn.write_with_body(head, [piece(0..5000)]);
     conn.close("test");
     until(&env, "dropped", || Rc::strong_count(&buf) == 1).await;
+}
+
+pub async fn a_port_that_comes_free_is_taken<E: Env>(env: E) {
+    let before = env.net().listen("127.0.0.1:0".parse().unwrap(), Sharing::Alone).unwrap();
+    let addr = before.local_addr();
+    let timer = env.sleep(Duration::from_millis(300));
+    env.spawn(Class::Foreground, async move {
+        timer.await;
+        drop(before);
+    });
+    let started = env.monotonic_ns();
+    let listener = listen_patiently(&env, addr, Sharing::First).await.unwrap();
+    assert_eq!(listener.local_addr(), addr);
+    let waited = Duration::from_nanos(env.monotonic_ns() - started);
+    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+}
+
+pub async fn a_port_that_stays_in_use_is_named<E: Env>(env: E) {
+    let holder = env.net().listen("127.0.0.1:0".parse().unwrap(), Sharing::First).unwrap();
+    let addr = holder.local_addr();
+    let error = listen_patiently(&env, addr, Sharing::First).await.err().expect("it is in use");
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(error.to_string().starts_with(&format!("port {} is in use", addr.port())), "{error}");
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::sync::Stop;
-use ringmq_io::{Chunk, Env, Net, Stream, deadline};
+use ringmq_io::{Chunk, Env, Net, Sharing, Stream, deadline};
 use ringmq_transport::{
     CallError, Connection, Flow, FrameRef, OwnedFrame, Server, ServerConfig, Service, StreamOf, serve,
 };
@@ -140,7 +140,7 @@ pub struct Running<E: Env> {
 }
 
 pub fn serve_on<E: Env>(env: &E, addr: &str, config: ServerConfig) -> Running<E> {
-    let listener = env.net().listen(addr.parse().unwrap(), false).unwrap();
+    let listener = env.net().listen(addr.parse().unwrap(), Sharing::Alone).unwrap();
     let behaviour = Behaviour::new(env);
     let stop = Stop::new();
     let server = serve(env, listener, behaviour.clone(), stop.clone(), config);

@@ -1,0 +1,55 @@
+//! Ports at the start: a restart right after kill -9 gets them, another server's are an error that names them.
+
+mod harness;
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::process::Process;
+use harness::server::Standalone;
+use harness::{scratch, take_turn};
+
+/// A start may wait for a port for 5 s.
+const REFUSED: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_restart_right_after_a_kill_gets_its_ports() {
+    let _turn = take_turn();
+    let dir = scratch();
+    let mut standalone = Standalone::new(dir.path()).restartable();
+    let mut server = standalone.start();
+    let (namesrv, broker) = (server.namesrv().to_owned(), server.broker().to_owned());
+    for _ in 0..5 {
+        server.crash();
+        server = standalone.start();
+        assert_eq!((server.namesrv(), server.broker()), (namesrv.as_str(), broker.as_str()));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_port_of_another_server_is_an_error_that_names_it() {
+    let _turn = take_turn();
+    let (dir, other) = (scratch(), scratch());
+    let server = Standalone::new(dir.path()).start();
+    // Both run as the same user on as many cores: sharing a port by accident would be possible.
+    for (namesrv, broker, taken) in
+        [(port(server.namesrv()), "0", server.namesrv()), ("0", port(server.broker()), server.broker())]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        command
+            .args(["standalone", "--namesrv-port", namesrv, "--listen-port", broker, "--data"])
+            .arg(other.path());
+        let mut second = Process::start("second", &mut command, other.path());
+        let (output, status) = second.finish(REFUSED);
+        assert!(!status.success() && output.is_empty(), "{status}: {output:?}");
+        let log = second.log_tail();
+        let message = format!("cannot listen on {taken}: port {} is in use by another process", port(taken));
+        assert!(log.contains(&message), "no {message:?} in:\n{log}");
+    }
+    server.stop();
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').expect("an address has a port").1
+}
