@@ -16,8 +16,10 @@ const KILLS: usize = 4;
 /// Acknowledgements to see between one kill and the next, so that each kill hits a busy broker.
 const BETWEEN_KILLS: usize = 1500;
 
+/// A consumer that is given nothing for so long gets nothing: the first message comes within 5 s.
+const FIRST_MESSAGE: &str = "15";
+
 #[test]
-#[ignore = "takes minutes and fails today: see the README's known defects"]
 fn acknowledged_messages_survive_kill_nine() {
     let _turn = take_turn();
     if !Suite::Java.prepare() {
@@ -27,7 +29,6 @@ fn acknowledged_messages_survive_kill_nine() {
 }
 
 #[test]
-#[ignore = "takes minutes and fails today: see the README's known defects"]
 fn acknowledged_messages_survive_kill_nine_with_sync_flush() {
     let _turn = take_turn();
     if !Suite::Java.prepare() {
@@ -113,7 +114,17 @@ fn consume(namesrv: &str, out: &str, dir: &Path) {
     let mut consumer = stress(
         "consume",
         namesrv,
-        &["consume", "--topic", "crash", "--group", "crash-group", "--out", out],
+        &[
+            "consume",
+            "--topic",
+            "crash",
+            "--group",
+            "crash-group",
+            "--out",
+            out,
+            "--first-seconds",
+            FIRST_MESSAGE,
+        ],
         dir,
     );
     let (output, status) = consumer.finish(Duration::from_secs(180));

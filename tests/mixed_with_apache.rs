@@ -69,7 +69,6 @@ fn apache_broker_with_ringmq_name_server() {
 
 /// Clients that know both name servers go on with the one that is left, new topics included.
 #[test]
-#[ignore = "its last step was changed and has not been seen to pass yet"]
 fn two_name_servers_and_one_of_them_dies() {
     let _turn = take_turn();
     if !Suite::Java.prepare() {
