@@ -179,7 +179,9 @@ impl<E: Env> Core<E> {
     pub fn core_of(&self, target: Target) -> usize {
         match target {
             Target::Control => CONTROL_CORE,
-            Target::Queue { shard, .. } | Target::Shard(shard) => self.placement.core(shard),
+            Target::Queue { shard, .. } | Target::QueueUnfiltered { shard, .. } | Target::Shard(shard) => {
+                self.placement.core(shard)
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Target {
     Control,
     /// The core of a shard, for this queue. The origin has checked topic, permission and queue id.
     Queue { shard: u16, queue_id: u32 },
+    /// The same for a pull that the origin has let pass without a filter, its subscription being news to the broker.
+    QueueUnfiltered { shard: u16, queue_id: u32 },
     /// The core of a shard.
     Shard(u16),
 }

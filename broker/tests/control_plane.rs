@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, pull_header, send_header};
+use common::{Peer, Rig, Scene, property, pull_header, send_header};
 use ringmq_io::Env;
 use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
@@ -30,13 +30,14 @@ fn each_seed<F: Future<Output = ()> + 'static>(case: impl Fn(Rig) -> F) {
 }
 
 fn beat(client: &str, group: &str, topics: &[&str]) -> Vec<u8> {
-    let subscriptions: Vec<String> = topics
-        .iter()
-        .map(|topic| {
-            let data = SubscriptionData { sub_version: 1, ..SubscriptionData::of_tags(topic, "*").unwrap() };
-            String::from_utf8(json_dialect::to_vec(&data)).unwrap()
-        })
-        .collect();
+    let everything =
+        |topic: &&str| SubscriptionData { sub_version: 1, ..SubscriptionData::of_tags(topic, "*").unwrap() };
+    beat_with(client, group, &topics.iter().map(everything).collect::<Vec<_>>())
+}
+
+fn beat_with(client: &str, group: &str, subscriptions: &[SubscriptionData]) -> Vec<u8> {
+    let subscriptions: Vec<String> =
+        subscriptions.iter().map(|data| String::from_utf8(json_dialect::to_vec(data)).unwrap()).collect();
     format!(
         r#"{{"clientID":"{client}","consumerDataSet":[{{"groupName":"{group}","consumeType":"CONSUME_PASSIVELY",
         "messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET",
@@ -193,8 +194,42 @@ fn the_heartbeats_subscription_serves_pulls_on_every_core() {
             let pulled = rig.connect().pull(without).await;
             assert_eq!((pulled.code, pulled.bodies()), (0, vec!["m"]), "{}", pulled.remark);
         }
-        without.sub_version = 2;
-        assert_eq!(consumer.pull(without).await.code, 25);
+    });
+}
+
+/// A Java client pulls with a newer version before it beats with it: see `pull_message.rs`.
+#[test]
+fn a_pull_that_is_ahead_of_its_heartbeat_is_served_unfiltered() {
+    each_seed(|rig| async move {
+        let consumer = rig.connect();
+        for queue in 0..4 {
+            consumer.send(send_header("t", queue, &property("TAGS", "A")), b"a").await;
+            consumer.send(send_header("t", queue, &property("TAGS", "B")), b"b").await;
+        }
+        let beat = |expression: &str, version: i64| {
+            let tags = SubscriptionData::of_tags("t", expression).unwrap();
+            beat_with("c1", "g", &[SubscriptionData { sub_version: version, ..tags }])
+        };
+        let pull = |peer: Peer, queue, version, kind| async move {
+            let mut header = pull_header("t", queue, 0);
+            (header.sys_flag, header.subscription) = (0, None);
+            (header.consumer_group, header.sub_version, header.expression_type) = ("g", version, kind);
+            let pulled = peer.pull(header).await;
+            (pulled.code, pulled.bodies().concat())
+        };
+        consumer.ask(code::HEART_BEAT, &[], &beat("A", 1)).await;
+        // Whichever cores the connections and the queues are on.
+        for queue in 0..4 {
+            assert_eq!(pull(rig.connect(), queue, 1, Some("TAG")).await, (0, "a".into()));
+            assert_eq!(pull(rig.connect(), queue, 2, Some("TAG")).await, (0, "ab".into()));
+            assert_eq!(pull(rig.connect(), queue, 2, None).await, (0, "ab".into()));
+            // Its client does not filter for itself.
+            assert_eq!(pull(rig.connect(), queue, 2, Some("SQL92")).await.0, 25);
+        }
+        consumer.ask(code::HEART_BEAT, &[], &beat("B", 2)).await;
+        for queue in 0..4 {
+            assert_eq!(pull(rig.connect(), queue, 2, Some("TAG")).await, (0, "b".into()));
+        }
     });
 }
 

@@ -3,6 +3,10 @@
 //! Order of the checks and their codes: RocketMQ 5.5.0 PullMessageProcessor#processRequest. They need only the tables, so
 //! they are made where the connection is (and once more on the shard's core, whose tables may be a moment behind: then
 //! the request waits for them). The answer's codes: DefaultPullMessageResultHandler.
+//! One answer is another than RocketMQ's: a pull whose tag subscription is newer than the known one is served unfiltered
+//! instead of refused with SUBSCRIPTION_NOT_LATEST. A Java client makes its subscription newer whenever its queues change,
+//! and leaves it to the next heartbeat, up to 30 s later, to say so when another beat is just under way: it would be given
+//! nothing for so long. Clients filter by tag themselves, since tag codes collide, so none sees a message too many.
 //! On failure: a damaged message is passed over (PULL_RETRY_IMMEDIATELY), another read error is SYSTEM_ERROR.
 
 use std::future::Future;
@@ -57,6 +61,14 @@ impl Pull {
     }
 }
 
+/// What a pull gets to see.
+enum Filter {
+    All,
+    Tags(Rc<Subscription>),
+    /// All, because what the client wants is newer than what we know.
+    AllForNow,
+}
+
 /// Why a pull is refused.
 struct Refused {
     code: i32,
@@ -107,7 +119,10 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     }
     let shard = core.shard_of(&topic, queue_id);
     let Some(local) = core.local(shard) else {
-        return Handled::Elsewhere(Target::Queue { shard, queue_id });
+        return Handled::Elsewhere(match filter {
+            Filter::AllForNow => Target::QueueUnfiltered { shard, queue_id },
+            Filter::All | Filter::Tags(_) => Target::Queue { shard, queue_id },
+        });
     };
     let pull = Pull {
         shard,
@@ -117,7 +132,10 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         max_messages: header.max_msg_nums.max(1) as u32,
         topic_sys_flag: topic.settings.sys_flag,
         group_sys_flag: group.sys_flag,
-        filter,
+        filter: match filter {
+            Filter::Tags(subscription) => Some(subscription),
+            Filter::All | Filter::AllForNow => None,
+        },
     };
     let responder = request.responder();
     if header.queue_offset < 0 {
@@ -162,7 +180,7 @@ fn check_broker<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Res
     Ok(())
 }
 
-type Checked = (Rc<Topic>, Option<Rc<Subscription>>);
+type Checked = (Rc<Topic>, Filter);
 
 fn check<E: Env>(
     core: &Rc<Core<E>>,
@@ -189,16 +207,17 @@ fn check<E: Env>(
         );
         return Err(Refused::for_now(response_code::INVALID_PARAMETER, remark));
     }
-    let filter = subscription(core, header, group)?;
+    let filter = filter(core, header, group, request.target)?;
     Ok((topic, filter))
 }
 
 /// What the consumer wants of the topic: from the header, or from what its group's members have said.
-fn subscription<E: Env>(
+fn filter<E: Env>(
     core: &Rc<Core<E>>,
     header: &PullHeader<'_>,
     group: &GroupSettings,
-) -> Result<Option<Rc<Subscription>>, Refused> {
+    target: Option<Target>,
+) -> Result<Filter, Refused> {
     if header.has_subscription() {
         let kind = ExpressionKind::of(header.expression_type);
         if kind != ExpressionKind::Tag {
@@ -206,13 +225,13 @@ fn subscription<E: Env>(
         }
         let expression = header.subscription.unwrap_or_default();
         if expression.is_empty() || expression == "*" {
-            return Ok(None);
+            return Ok(Filter::All);
         }
         let Ok(parsed) = SubscriptionData::of_tags(header.topic, expression) else {
             let remark = "parse the consumer's subscription failed";
             return Err(Refused::new(response_code::SUBSCRIPTION_PARSE_FAILED, remark));
         };
-        return Ok(Some(Rc::new(Subscription {
+        return Ok(Filter::Tags(Rc::new(Subscription {
             topic: header.topic.into(),
             expression: expression.into(),
             kind,
@@ -234,12 +253,18 @@ fn subscription<E: Env>(
         return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));
     };
     if subscription.version < header.sub_version {
+        // Where the connection is, the tables are as new as anything that this client was answered; elsewhere they may be
+        // a moment behind.
+        let is_news = matches!(target, None | Some(Target::QueueUnfiltered { .. }));
+        if is_news && ExpressionKind::of(header.expression_type) == ExpressionKind::Tag {
+            return Ok(Filter::AllForNow);
+        }
         let remark = "the consumer's subscription not latest";
         return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_LATEST, remark));
     }
     match subscription.kind {
-        ExpressionKind::Tag if subscription.codes.is_empty() => Ok(None),
-        ExpressionKind::Tag => Ok(Some(subscription.clone())),
+        ExpressionKind::Tag if subscription.codes.is_empty() => Ok(Filter::All),
+        ExpressionKind::Tag => Ok(Filter::Tags(subscription.clone())),
         ExpressionKind::Sql92 => Err(refuse_expression("SQL92")),
         ExpressionKind::Other => Err(refuse_expression("an unknown expression type")),
     }

@@ -14,7 +14,8 @@ final class Inbox {
      * Seconds to wait for a push consumer's messages. Normally they come at once, but the client has a
      * race of its own: if its rebalancing changes the subscription's version while a heartbeat holds
      * the lock, the new version is not sent and pulls are refused with SUBSCRIPTION_NOT_LATEST until
-     * the next heartbeat, 30 s later (seen against Apache's broker on a busy machine).
+     * the next heartbeat, 30 s later (seen against Apache's broker on a busy machine; RingMQ serves
+     * such pulls, which push_starts checks).
      */
     static final long PATIENCE = 45;
 

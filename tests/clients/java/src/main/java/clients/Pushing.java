@@ -40,6 +40,22 @@ final class Pushing {
         Failure.unless(worst < 1000, "a message arrived " + worst + " ms after it was sent");
     }
 
+    /**
+     * However its first heartbeat and its first rebalancing meet, a consumer that starts is given its messages soon:
+     * {@link Inbox#PATIENCE} says what goes wrong elsewhere.
+     */
+    static void starts(Session session) throws Exception {
+        DefaultMQProducer producer = session.producer();
+        String topic = session.createTopic(4);
+        List<String> texts = Texts.send(producer, topic, "start", 12);
+        for (int i = 0; i < 30; i++) {
+            Inbox inbox = new Inbox();
+            DefaultMQPushConsumer consumer = session.pushConsumer(session.group("c" + i), topic, inbox);
+            inbox.awaitExactly(texts, 5);
+            consumer.shutdown();
+        }
+    }
+
     static void clusterTwoConsumers(Session session) throws Exception {
         DefaultMQProducer producer = session.producer();
         String topic = session.createTopic(8);

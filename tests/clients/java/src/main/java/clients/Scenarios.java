@@ -59,6 +59,7 @@ public final class Scenarios {
         all.put("unknown_code", BadInput::unknownCode);
         all.put("unknown_topic_without_autocreate", BadInput::unknownTopicWithoutAutoCreate);
         all.put("push_long_polling", Pushing::longPolling);
+        all.put("push_starts", Pushing::starts);
         all.put("cluster_two_consumers", Pushing::clusterTwoConsumers);
         all.put("broadcasting", Pushing::broadcasting);
         all.put("tag_filter", Pushing::tagFilter);
@@ -78,6 +79,7 @@ public final class Scenarios {
         all.put("commit_offsets", Offsets::commit);
         flagOf.put("unknown_topic_without_autocreate", "--no-auto-create");
         flagOf.put("offsets_exact_at_once", "--exact");
+        flagOf.put("push_starts", "--exact");
     }
 
     public static void main(String[] args) throws Exception {
