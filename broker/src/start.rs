@@ -257,7 +257,8 @@ async fn open_core<E: Env>(
 }
 
 fn listen_on<E: Env>(core: &Rc<Core<E>>, listener: ListenerOf<E>) {
-    let config = ServerConfig::new(core.transport.clone());
+    let idle = Duration::from_secs(u64::from(core.config.server_channel_max_idle_secs));
+    let config = ServerConfig { idle, ..ServerConfig::new(core.transport.clone()) };
     let server = serve(&core.env, listener, core.clone(), core.lifecycle.stop.clone(), config);
     core.set_server(server);
 }

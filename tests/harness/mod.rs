@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod process;
+pub mod remoting;
 pub mod server;
 pub mod suite;
 

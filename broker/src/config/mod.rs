@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
+use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
 
 use value::Value;
 pub use value::{BrokerRole, FlushMode, Hours};
@@ -101,6 +101,8 @@ keys! {
     /// 0 picks a free port.
     listen_port: u16 = "listenPort", |_| 10911;
     bind_address: IpAddr = "bindAddress", |_| IpAddr::from([0, 0, 0, 0]);
+    /// A connection without a byte in either direction for so long is closed. 0: never.
+    server_channel_max_idle_secs: u32 = "serverChannelMaxIdleTimeSeconds", |_| CONN_IDLE_SECS_MAX as u32;
     /// Told to slaves and name servers; nothing listens there yet.
     ha_listen_port: u16 = "haListenPort", |_| 10912;
     /// `host:port`, several separated by `;`. Empty: registers nowhere.

@@ -16,6 +16,7 @@ fn reads_what_apache_ships_as_broker_conf() {
     let (dotted, _) = BrokerConfig::parse("brokerName=mq1.example.org", &host()).unwrap();
     assert_eq!(dotted.broker_name, "mq1.example.org");
     assert_eq!(config.listen_port, 10911);
+    assert_eq!(config.server_channel_max_idle_secs, 120);
     assert_eq!(config.broker_ip1, IpAddr::from([10, 1, 2, 3]));
     assert_eq!(config.store_path_root_dir, PathBuf::from("/srv/data"));
 }
