@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::properties::{self, BadEscape, Entry};
+use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamesrvConfig {
@@ -203,24 +203,24 @@ impl NamesrvConfig {
 
     /// Applies the text of a configuration file. On an error nothing is changed.
     pub fn apply(&mut self, text: &str) -> Result<Applied, ConfigError> {
-        self.apply_entries(&properties::parse(text)?, |_| true)
+        self.apply_entries(&properties_text::parse(text)?, |_| true)
     }
 
     /// Applies changes at run time; settings that only count at start are left as they are.
-    pub(crate) fn apply_live(&mut self, entries: &BTreeMap<String, Entry>) -> Result<Applied, ConfigError> {
+    pub(crate) fn apply_live(&mut self, entries: &[Entry]) -> Result<Applied, ConfigError> {
         self.apply_entries(entries, |key| key.live)
     }
 
     fn apply_entries(
         &mut self,
-        entries: &BTreeMap<String, Entry>,
+        entries: &[Entry],
         takes: impl Fn(&Key) -> bool,
     ) -> Result<Applied, ConfigError> {
         let mut next = self.clone();
         let mut applied = Applied::default();
-        for (name, Entry { value, line }) in entries {
+        for Entry { line, key: name, value } in entries {
             let value = value.trim();
-            let key = match KEYS.iter().find(|key| key.name == name) {
+            let key = match KEYS.iter().find(|key| key.name == *name) {
                 Some(key) if takes(key) => key,
                 Some(_) => {
                     applied.without_effect.push((name.clone(), "only read at start"));
@@ -247,7 +247,11 @@ impl NamesrvConfig {
 
     /// `key=value` lines, as request 319 answers them.
     pub fn to_text(&self) -> String {
-        KEYS.iter().map(|key| format!("{}={}\n", key.name, (key.show)(self))).collect()
+        let mut text = String::new();
+        for key in KEYS {
+            properties_text::write(&mut text, key.name, &(key.show)(self));
+        }
+        text
     }
 
     /// RocketMQ 5.5.0 DefaultRequestProcessor#initConfigBlackList: three keys are protected whatever the list says.
@@ -279,7 +283,7 @@ mod tests {
         let changed: Vec<_> = applied.changed.keys().map(String::as_str).collect();
         assert_eq!(changed, ["bindAddress", "kvConfigPath", "listenPort", "needWaitForService"]);
         let idle: Vec<_> = applied.without_effect.iter().map(|(key, why)| (key.as_str(), *why)).collect();
-        assert_eq!(idle, [("foo", "unknown key"), ("serverWorkerThreads", WITHOUT_EFFECT[0].1)]);
+        assert_eq!(idle, [("serverWorkerThreads", WITHOUT_EFFECT[0].1), ("foo", "unknown key")]);
     }
 
     #[test]
@@ -312,7 +316,7 @@ mod tests {
         other.apply(&config.to_text()).unwrap();
         assert_eq!(config, other);
         assert_eq!(config.to_text().lines().count(), KEYS.len());
-        let live = properties::parse("listenPort=2\nenableTopicList=false").unwrap();
+        let live = properties_text::parse("listenPort=2\nenableTopicList=false").unwrap();
         let applied = config.apply_live(&live).unwrap();
         assert_eq!(applied.without_effect, [("listenPort".to_owned(), "only read at start")]);
         assert_eq!(applied.changed, [("enableTopicList".to_owned(), "false".to_owned())].into());

@@ -12,7 +12,6 @@ mod config;
 mod durable_text;
 mod handlers;
 mod kv;
-mod properties;
 mod saver;
 mod settings;
 mod table;

@@ -9,11 +9,12 @@ use std::io;
 use std::rc::Rc;
 
 use ringmq_io::Env;
+use ringmq_wire::properties_text;
 use tracing::{info, warn};
 
 use crate::config::NamesrvConfig;
+use crate::durable_text;
 use crate::saver::{NotDurable, Saver};
-use crate::{durable_text, properties};
 
 pub struct Settings<E: Env> {
     changed: Rc<RefCell<BTreeMap<String, String>>>,
@@ -29,7 +30,7 @@ impl<E: Env> Settings<E> {
             let message = format!("{}: {error}; repair the file or move it away", path.display());
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
-        let entries = properties::parse(&text).map_err(|error| bad(&error))?;
+        let entries = properties_text::parse(&text).map_err(|error| bad(&error))?;
         let applied = config.apply_live(&entries).map_err(|error| bad(&error))?;
         for (key, value) in &applied.changed {
             info!(key, value, path = %path.display(), "setting from an earlier change by request");
@@ -37,11 +38,16 @@ impl<E: Env> Settings<E> {
         for (key, why) in &applied.without_effect {
             warn!(key, why, path = %path.display(), "setting without effect");
         }
-        let kept = entries.into_iter().map(|(key, entry)| (key, entry.value.trim().to_owned()));
+        let kept = entries.into_iter().map(|entry| (entry.key, entry.value.trim().to_owned()));
         let changed: Rc<RefCell<BTreeMap<_, _>>> = Rc::new(RefCell::new(kept.collect()));
         let shown = changed.clone();
-        let render =
-            move || shown.borrow().iter().map(|(key, value)| format!("{key}={}\n", escape(value))).collect();
+        let render = move || {
+            let mut text = String::new();
+            for (key, value) in shown.borrow().iter() {
+                properties_text::write(&mut text, key, value);
+            }
+            text
+        };
         Ok(Self { changed, saver: Saver::new(env, &path, render) })
     }
 
@@ -56,16 +62,4 @@ impl<E: Env> Settings<E> {
     pub async fn idle(&self) {
         self.saver.idle().await;
     }
-}
-
-fn escape(value: &str) -> String {
-    value.chars().fold(String::new(), |mut out, c| {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            c => out.push(c),
-        }
-        out
-    })
 }

@@ -5,7 +5,6 @@
 //! whose disregard would be dangerous (a slave, access control) is an error, so that the broker does not start.
 //! On failure: `ConfigError` names key, value and line.
 
-pub mod properties;
 mod value;
 
 use std::net::IpAddr;
@@ -14,6 +13,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
+
+use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
 use value::Value;
 pub use value::{BrokerRole, FlushMode, Hours};
@@ -41,7 +42,7 @@ pub struct Warning {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
     #[error(transparent)]
-    Syntax(#[from] properties::SyntaxError),
+    Syntax(#[from] BadEscape),
     #[error("line {line}: {key}={value}: expected {expected}")]
     Value { line: usize, key: String, value: String, expected: &'static str },
     #[error("line {line}: {key}={value} is not supported: {reason}")]
@@ -78,7 +79,7 @@ macro_rules! keys {
             /// All keys with their present values, as the answer to GET_BROKER_CONFIG (26) has them.
             pub fn properties_text(&self) -> String {
                 let mut out = String::new();
-                $(properties::write(&mut out, $key, &self.$field.show());)*
+                $(properties_text::write(&mut out, $key, &self.$field.show());)*
                 out
             }
         }
@@ -199,7 +200,7 @@ impl BrokerConfig {
     pub fn parse(text: &str, host: &HostFacts) -> Result<(Self, Vec<Warning>), ConfigError> {
         let mut config = Self::defaults(host);
         let mut warnings = Vec::new();
-        for properties::Entry { line, key, value } in properties::parse(text)? {
+        for Entry { line, key, value } in properties_text::parse(text)? {
             let value = value.trim().to_string();
             let listed = |table: &[(&str, &str, &'static str)]| {
                 table.iter().find(|(k, v, _)| *k == key && v.eq_ignore_ascii_case(&value)).map(|row| row.2)

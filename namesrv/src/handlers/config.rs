@@ -6,12 +6,12 @@ use ringmq_io::Env;
 use ringmq_transport::Flow;
 use ringmq_wire::Command;
 use ringmq_wire::code::response_code::{NO_PERMISSION, SYSTEM_ERROR};
+use ringmq_wire::properties_text;
 use tracing::{info, warn};
 
 use super::{Asker, Handled, Refusal};
 use crate::NameServer;
 use crate::config::ConfigError;
-use crate::properties;
 
 impl<E: Env> NameServer<E> {
     /// RocketMQ 5.5.0 DefaultRequestProcessor#updateConfig, except that a value which cannot be read is refused (there it
@@ -19,8 +19,8 @@ impl<E: Env> NameServer<E> {
     pub(super) fn update_config(self: &Rc<Self>, asker: &Asker<E>, command: &Command<'_>) -> Handled {
         let text = String::from_utf8_lossy(command.body);
         let bad = |error: ConfigError| Refusal::Code(SYSTEM_ERROR, error.to_string());
-        let entries = properties::parse(&text).map_err(|error| bad(error.into()))?;
-        if entries.keys().any(|key| self.config.borrow().is_black_listed(key)) {
+        let entries = properties_text::parse(&text).map_err(|error| bad(error.into()))?;
+        if entries.iter().any(|entry| self.config.borrow().is_black_listed(&entry.key)) {
             return Err(Refusal::Code(NO_PERMISSION, "Can not update config in black list.".into()));
         }
         let applied = self.config.borrow_mut().apply_live(&entries).map_err(bad)?;

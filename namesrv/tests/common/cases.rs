@@ -224,8 +224,8 @@ pub async fn settings_change_at_run_time_and_stay<E: Env>(env: E, data: PathBuf)
     assert_eq!((waits.code(), waits.remark().as_str()), (1, "name server not ready"));
     let change = async |text: &str| client.ask(318, &[], text.as_bytes()).await;
     let answer = change("needWaitForService=false\nserverWorkerThreads=3\nlistenPort=1\n").await.ok();
-    let expected = "without effect: listenPort (only read at start), serverWorkerThreads \
-                    (there are no thread pools: one core does it all)";
+    let expected = "without effect: serverWorkerThreads (there are no thread pools: one core does it all), \
+                    listenPort (only read at start)";
     assert_eq!(answer.remark(), expected);
     client.route("t").await.ok();
     let answer = change("enableTopicList=maybe\nenableAllTopicList=false").await;

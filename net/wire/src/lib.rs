@@ -16,6 +16,7 @@ pub mod json_dialect;
 pub mod message;
 pub mod message_id;
 pub mod properties;
+pub mod properties_text;
 pub mod subscription;
 pub mod tags;
 pub mod version;
