@@ -1,9 +1,9 @@
 //! `ringmq broker`, and what `standalone` shares with it: configuration, cores, the broker's life.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use ringmq_broker::config::{BrokerConfig, HostFacts};
 use ringmq_broker::control::registration::NameServer;
 use ringmq_broker::start::{BrokerPlan, Ready, run_core};
@@ -23,7 +23,7 @@ pub fn run(args: &Broker) -> Result<()> {
     if let Some(shards) = args.shards {
         config.shards = shards;
     }
-    let name_servers = resolve(&config.name_servers())?;
+    let name_servers: Vec<_> = config.name_servers().iter().map(|name| NameServer::new(name)).collect();
     if name_servers.is_empty() {
         tracing::warn!("no name server is configured (namesrvAddr, -n): clients cannot find this broker");
     }
@@ -89,22 +89,6 @@ pub fn first_error(results: Vec<Result<()>>) -> Result<()> {
     let mut errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     errors.sort_by_key(|e| matches!(e.downcast_ref(), Some(StartError::Peer(_) | StartError::Stopped)));
     errors.into_iter().next().map_or(Ok(()), Err)
-}
-
-/// Name servers as written, with the address of each. A name that does not resolve now is an error:
-/// a broker that nobody finds is worse than one that does not start.
-fn resolve(names: &[String]) -> Result<Vec<NameServer>> {
-    names
-        .iter()
-        .map(|name| {
-            let with_port = if name.contains(':') { name.clone() } else { format!("{name}:9876") };
-            let mut addrs = with_port.to_socket_addrs().with_context(|| format!("name server {name:?}"))?;
-            match addrs.next() {
-                Some(addr) => Ok(NameServer { name: name.clone(), addr }),
-                None => bail!("name server {name:?} has no address"),
-            }
-        })
-        .collect()
 }
 
 /// Seconds that local time is ahead of UTC, for `deleteWhen`.

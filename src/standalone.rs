@@ -66,7 +66,7 @@ async fn on_core(env: UringEnv, mut plan: BrokerPlan, names: NamesrvConfig) -> R
         }
     };
     let addr = server.addr;
-    plan.name_servers = vec![NameServer { name: reachable(addr).to_string(), addr: reachable(addr) }];
+    plan.name_servers = vec![NameServer::new(&reachable(addr).to_string())];
     let print = move |ready: Ready| print_ready(&[("namesrv", addr), ("broker", ready.advertised)]);
     let ended = run_core(env, plan, stop, print).await;
     names_stop.signal();

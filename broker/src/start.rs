@@ -35,7 +35,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct BrokerPlan {
     pub config: BrokerConfig,
-    /// The configured name servers, resolved.
+    /// The configured name servers.
     pub name_servers: Vec<NameServer>,
     /// Local time minus UTC, for `deleteWhen`.
     pub utc_offset_secs: i32,

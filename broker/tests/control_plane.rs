@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Peer, Rig, Scene, property, pull_header, send_header};
+use ringmq_broker::control::registration::NameServer;
 use ringmq_io::Env;
 use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
@@ -636,6 +637,23 @@ fn a_new_topic_is_registered_before_its_sender_is_answered() {
         assert!(told, "seed {seed}");
         scene.stop();
         assert!(names.iter().all(|server| server.unregistered()), "seed {seed}");
+    }
+}
+
+/// A name is looked up for each connection: a name server may get its name late, or move.
+#[test]
+fn a_name_server_is_found_under_its_name_once_it_has_one() {
+    for seed in 0..SEEDS {
+        let scene = Scene::new(seed);
+        let early = name_server::start(&scene, "early");
+        *scene.name_servers.borrow_mut() = vec![NameServer::new("late:9876"), early.as_configured()];
+        scene.start(1 + (seed % 2) as usize, |_| ());
+        scene.world.run_for(Duration::from_secs(20));
+        assert!(early.knows("TBW102"), "seed {seed}");
+        let late = name_server::start(&scene, "late");
+        let told = scene.world.run_until(|| late.knows("TBW102"), Duration::from_secs(15));
+        assert!(told, "seed {seed}");
+        scene.stop();
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use ringmq_io::sync::{Event, Stop, Watermark};
 use ringmq_io::{Class, Env};
-use ringmq_transport::{Client, ClientConfig, NoRequests};
+use ringmq_transport::{Client, ClientConfig, Destination, NoRequests};
 use ringmq_wire::Serialization;
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::encode::begin_request;
@@ -34,14 +34,29 @@ use super::version::DataVersion;
 const TOPICS_PER_CALL: usize = 2000;
 /// Pause after a failed attempt, and how often a lost connection is looked for.
 const RETRY: Duration = Duration::from_secs(1);
+const NAME_SERVER_PORT: u16 = 9876;
 /// How long the end of the broker waits for each name server.
 const UNREGISTER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A name server as configured and as found.
+/// A name server as configured: `host`, `host:port` or `ip:port`. Its address is looked up for each connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServer {
-    pub name: String,
-    pub addr: SocketAddr,
+    name: String,
+}
+
+impl NameServer {
+    /// Without a port it is a name server's usual one.
+    pub fn new(address: &str) -> Self {
+        if let Ok(ip) = address.parse() {
+            return Self { name: SocketAddr::new(ip, NAME_SERVER_PORT).to_string() };
+        }
+        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Self { name: if has_port { address.to_owned() } else { format!("{address}:{NAME_SERVER_PORT}") } }
+    }
+
+    fn destination(&self) -> Destination {
+        self.name.parse().map_or_else(|_| Destination::Name(self.name.clone()), Destination::Addr)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +153,7 @@ impl<E: Env> Control<E> {
             .map(|name_server| {
                 Rc::new(Server {
                     name: name_server.name.clone(),
-                    client: Client::new(env, name_server.addr, Rc::new(NoRequests), config.clone()),
+                    client: Client::new(env, name_server.destination(), Rc::new(NoRequests), config.clone()),
                     pending: RefCell::new(Pending { all: true, topics: BTreeSet::new() }),
                     changed: Event::new(),
                     told: Watermark::new(0),

@@ -42,7 +42,7 @@ pub fn start(scene: &Scene, name: &str) -> FakeNameServer {
 
 impl FakeNameServer {
     pub fn as_configured(&self) -> NameServer {
-        NameServer { name: self.host.name().to_owned(), addr: SocketAddr::new(self.host.ip(), PORT) }
+        NameServer::new(self.host.name())
     }
 
     pub fn knows(&self, topic: &str) -> bool {

@@ -58,6 +58,9 @@ pub trait Net: Clone + 'static {
 
     /// Port 0 picks a free one. An address at which somebody listens is `AddrInUse`, unless both sides share it.
     fn listen(&self, addr: SocketAddr, sharing: Sharing) -> io::Result<Self::Listener>;
+    /// The addresses of `host:port` or `ip:port`, best first. It may take as long as the system's resolver likes; dropping
+    /// the future gives up on it. Looked up each time: what a name means changes.
+    fn resolve(&self, address: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static;
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + 'static;
 }
 

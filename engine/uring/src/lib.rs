@@ -16,6 +16,7 @@ mod env;
 mod fd;
 mod file_ops;
 mod launch;
+mod lookup;
 mod mesh;
 mod net;
 mod op;

@@ -30,6 +30,10 @@ impl Net for UringNet {
         UringListener::bind(&self.driver, addr, sharing)
     }
 
+    fn resolve(&self, address: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static {
+        crate::lookup::start(&self.driver, address.to_owned())
+    }
+
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<UringStream>> + 'static {
         let driver = self.driver.clone();
         async move {

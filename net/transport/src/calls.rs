@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use ringmq_io::limits::CALLS_PER_CONN_MAX;
 use thiserror::Error;
 
-use crate::OwnedFrame;
+use crate::{Destination, OwnedFrame};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,8 +24,8 @@ pub enum CallError {
     TimedOut(Duration),
     #[error("{CALLS_PER_CONN_MAX} calls wait on this connection already")]
     TooMany,
-    #[error("cannot connect to {addr}: {reason}")]
-    Unreachable { addr: SocketAddr, reason: String },
+    #[error("cannot connect to {to}: {reason}")]
+    Unreachable { to: Destination, reason: String },
 }
 
 #[derive(Default)]

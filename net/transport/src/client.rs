@@ -1,11 +1,14 @@
 //! A connection that we make: opened by the first call, opened again when it is lost.
 //!
 //! Invariants: at most one connection and one attempt at a time; after a failure the next attempt waits, longer each
-//! time (with jitter), until one connection has brought at least a byte.
+//! time (with jitter), until one connection has brought at least a byte. A name is looked up again for each attempt, since
+//! the server may have moved.
 //! On failure: a call fails with the reason of the attempt that it waited for, or with its own time-out; nothing is
 //! sent twice, since only the caller knows whether that would be right.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +21,32 @@ use tracing::debug;
 use crate::server::start;
 use crate::sweep::Patience;
 use crate::{CallError, Connection, Counters, OwnedFrame, Service, StreamOf, why};
+
+/// How long names are looked up for one attempt: a resolver that has a dead server in its list asks the next after 5 s.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The server to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Addr(SocketAddr),
+    /// `host:port`.
+    Name(String),
+}
+
+impl From<SocketAddr> for Destination {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Addr(addr)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addr(addr) => addr.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
 
 #[derive(Clone)]
 pub struct ClientConfig {
@@ -59,7 +88,7 @@ type Opener<E> = Box<dyn Fn(StreamOf<E>) -> Rc<Connection<E>>>;
 
 struct Inner<E: Env> {
     env: E,
-    addr: SocketAddr,
+    to: Destination,
     config: ClientConfig,
     link: RefCell<Link<E>>,
     /// The link has changed.
@@ -78,7 +107,12 @@ pub struct Client<E: Env>(Rc<Inner<E>>);
 impl<E: Env> Client<E> {
     /// Connects to nothing yet. `service` gets the requests that the server sends ([`crate::NoRequests`] if there
     /// are none).
-    pub fn new<S: Service<E>>(env: &E, addr: SocketAddr, service: Rc<S>, config: ClientConfig) -> Self {
+    pub fn new<S: Service<E>>(
+        env: &E,
+        to: impl Into<Destination>,
+        service: Rc<S>,
+        config: ClientConfig,
+    ) -> Self {
         let opener = {
             let (env, counters, stall) = (env.clone(), config.counters.clone(), config.stall);
             move |stream: StreamOf<E>| {
@@ -90,7 +124,7 @@ impl<E: Env> Client<E> {
         };
         Self(Rc::new(Inner {
             env: env.clone(),
-            addr,
+            to: to.into(),
             config,
             link: RefCell::new(Link::Down),
             changed: Event::new(),
@@ -100,10 +134,6 @@ impl<E: Env> Client<E> {
             last_error: RefCell::default(),
             closed: Cell::new(false),
         }))
-    }
-
-    pub fn addr(&self) -> SocketAddr {
-        self.0.addr
     }
 
     pub fn is_connected(&self) -> bool {
@@ -182,7 +212,7 @@ impl<E: Env> Inner<E> {
             true => format!("{reason}; last attempt: {last}"),
             false => reason.to_owned(),
         };
-        CallError::Unreachable { addr: self.addr, reason }
+        CallError::Unreachable { to: self.to.clone(), reason }
     }
 
     /// Waits for the attempt under way, or for a new one, and shares its outcome.
@@ -225,8 +255,7 @@ impl<E: Env> Inner<E> {
             let pause = self.env.sleep(self.pause());
             pause.or(self.until_closed()).await;
         }
-        let connect = deadline(&self.env, self.config.connect_timeout, self.env.net().connect(self.addr));
-        let outcome = connect.await.and_then(|outcome| outcome);
+        let outcome = self.reach().await;
         self.attempts.set(self.attempts.get() + 1);
         let link = match outcome {
             Ok(stream) if self.closed.get() => {
@@ -235,7 +264,7 @@ impl<E: Env> Inner<E> {
             }
             Ok(stream) => Link::Up((self.open)(stream)),
             Err(error) => {
-                debug!(addr = %self.addr, %error, failures = self.failures.get(), "connect failed");
+                debug!(to = %self.to, %error, failures = self.failures.get(), "connect failed");
                 self.failures.set(self.failures.get() + 1);
                 *self.last_error.borrow_mut() = error.to_string();
                 Link::Down
@@ -243,6 +272,24 @@ impl<E: Env> Inner<E> {
         };
         *self.link.borrow_mut() = link;
         self.changed.notify();
+    }
+
+    /// The first of the server's addresses that takes a connection.
+    async fn reach(&self) -> io::Result<StreamOf<E>> {
+        let net = self.env.net();
+        let addrs = match &self.to {
+            Destination::Addr(addr) => vec![*addr],
+            Destination::Name(name) => deadline(&self.env, LOOKUP_TIMEOUT, net.resolve(name)).await??,
+        };
+        let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        for addr in addrs {
+            let connect = deadline(&self.env, self.config.connect_timeout, net.connect(addr));
+            outcome = connect.await.and_then(|outcome| outcome);
+            if outcome.is_ok() || self.closed.get() {
+                break;
+            }
+        }
+        outcome
     }
 
     /// Half of the doubled pause is fixed, half is random, so that many clients of a restarted server spread.

@@ -23,7 +23,7 @@ mod sweep;
 pub mod why;
 
 pub use calls::CallError;
-pub use client::{Client, ClientConfig};
+pub use client::{Client, ClientConfig, Destination};
 pub use connection::{ConnId, Connection, ExtentOf, StreamOf};
 pub use counters::Counters;
 pub use frame::{FrameRef, OwnedFrame};

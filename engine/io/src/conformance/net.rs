@@ -28,6 +28,7 @@ pub async fn all<E: Env>(env: &E) {
     a_dropped_receive_loses_nothing(env).await;
     nobody_listens_is_refused(env).await;
     an_address_is_taken_once(env).await;
+    names_have_addresses(env).await;
     many_connections_at_once(env).await;
 }
 
@@ -282,6 +283,18 @@ pub async fn an_address_is_taken_once<E: Env>(env: &E) {
     assert_eq!(first.local_addr(), second.local_addr());
     taken(first.local_addr(), Sharing::Alone);
     taken(first.local_addr(), Sharing::First);
+}
+
+/// Names and numbers are resolved; what has no port is an error.
+pub async fn names_have_addresses<E: Env>(env: &E) {
+    let resolve = async |address: &str| {
+        deadline(env, PATIENCE, env.net().resolve(address)).await.expect("an answer in time")
+    };
+    assert_eq!(resolve("127.0.0.1:80").await.expect("numbers"), [SocketAddr::from(([127, 0, 0, 1], 80))]);
+    let local = resolve("localhost:81").await.expect("every machine's own name");
+    assert!(!local.is_empty() && local.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 81));
+    assert!(resolve("localhost").await.is_err());
+    assert!(resolve("localhost:http").await.is_err());
 }
 
 /// A thousand connections are open at the same time; each carries its own bytes.

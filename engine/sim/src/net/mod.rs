@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -29,6 +29,8 @@ use crate::world::Inner;
 const BACKLOG: usize = 4096;
 /// Repetitions of a connection attempt (1 + 2 + 4 + ... s), Linux's tcp_syn_retries.
 const CONNECT_TRIES: u32 = 7;
+/// What a name's address takes to be found.
+const LOOKUP: Duration = Duration::from_millis(1);
 const FIRST_FREE_PORT: u16 = 20_000;
 const FIRST_CLIENT_PORT: u16 = 40_000;
 
@@ -138,6 +140,19 @@ impl SimNet {
         self.process.inner.hosts.borrow().iter().position(|host| host.ip() == addr.ip())
     }
 
+    fn look_up(&self, name: &str, port: &str) -> io::Result<Vec<SocketAddr>> {
+        let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
+        let hosts = self.process.inner.hosts.borrow();
+        let ip = match name {
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            name => hosts.iter().find(|host| host.name == name).map(|host| host.ip()),
+        };
+        match ip {
+            Some(ip) => Ok(vec![SocketAddr::new(ip, port)]),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{name}: no such host"))),
+        }
+    }
+
     /// One attempt. `Ok(None)`: no answer.
     async fn attempt(&self, addr: SocketAddr) -> io::Result<Option<SimStream>> {
         let (process, inner) = (&self.process, &self.process.inner);
@@ -216,6 +231,20 @@ impl Net for SimNet {
         process.event("listen", u64::from(addr.port()), self.core as u64);
         net.listeners.borrow_mut().push(bound.clone());
         Ok(SimListener { process: self.process.clone(), core: self.core, bound })
+    }
+
+    /// Hosts have the names that the world gave them.
+    fn resolve(&self, address: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + 'static {
+        let found = match (address.parse(), address.rsplit_once(':')) {
+            (Ok(addr), _) => Ok(vec![addr]),
+            (_, Some((name, port))) => self.look_up(name, port),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address}: no port"))),
+        };
+        let asked = self.process.sleep(LOOKUP);
+        async move {
+            asked.await;
+            found
+        }
     }
 
     fn connect(&self, addr: SocketAddr) -> impl Future<Output = io::Result<SimStream>> + 'static {

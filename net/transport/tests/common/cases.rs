@@ -241,7 +241,7 @@ pub async fn a_client_reconnects_with_growing_pauses<E: Env>(env: E) {
     running.server.stopped().await;
     until(&env, "loss noticed", || !client.is_connected()).await;
     let failed = call().await.unwrap_err();
-    assert!(matches!(&failed, CallError::Unreachable { addr: to, .. } if *to == addr), "{failed}");
+    assert!(matches!(&failed, CallError::Unreachable { to, .. } if *to == addr.into()), "{failed}");
     let before = env.monotonic_ns();
     call().await.unwrap_err();
     call().await.unwrap_err();
