@@ -11,8 +11,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fmt::Write;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +21,7 @@ use ringmq_store::{Latched, Shard};
 use ringmq_wire::Serialization;
 use ringmq_wire::code::response_code;
 use ringmq_wire::encode::{SendAnswer, send_response};
-use ringmq_wire::message_id::offset_id;
+use ringmq_wire::message_id::OffsetIds;
 
 use crate::config::{BrokerConfig, FlushMode};
 use crate::core::Identity;
@@ -96,7 +94,7 @@ pub struct AckQueue<E: Env> {
     first_to_sync: Event,
     sync_flush: bool,
     sync_timeout: Duration,
-    store_host: SocketAddr,
+    offset_ids: OffsetIds,
     region: String,
     trace_on: bool,
 }
@@ -111,7 +109,7 @@ impl<E: Env> AckQueue<E> {
             first_to_sync: Event::new(),
             sync_flush: config.flush_disk_type == FlushMode::Sync,
             sync_timeout: Duration::from_millis(config.sync_flush_timeout_ms),
-            store_host: identity.store_host,
+            offset_ids: OffsetIds::new(identity.store_host),
             region: identity.region.clone(),
             trace_on: identity.trace_on,
         })
@@ -222,7 +220,7 @@ impl<E: Env> AckQueue<E> {
 
     fn answer(&self, pending: Pending<E>, code: i32) {
         let Pending { responder, queue_id, queue_offset, physical, key, batch, .. } = pending;
-        let first = offset_id(self.store_host, physical as i64);
+        let first = self.offset_ids.id(physical as i64);
         let all = batch.map(|records| self.joined_ids(&records));
         responder.answer(|out, opaque| {
             let answer = SendAnswer {
@@ -245,8 +243,10 @@ impl<E: Env> AckQueue<E> {
     fn joined_ids(&self, records: &[u64]) -> String {
         let mut ids = String::with_capacity(records.len() * 33);
         for (i, physical) in records.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "," };
-            let _ = write!(ids, "{separator}{}", offset_id(self.store_host, *physical as i64));
+            if i > 0 {
+                ids.push(',');
+            }
+            ids.push_str(self.offset_ids.id(*physical as i64).as_str());
         }
         ids
     }

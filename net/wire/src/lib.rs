@@ -13,6 +13,7 @@ pub mod encode;
 pub mod frame;
 pub mod headers;
 pub mod json_dialect;
+mod marks;
 pub mod message;
 pub mod message_id;
 pub mod properties;

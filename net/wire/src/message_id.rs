@@ -39,19 +39,20 @@ impl MessageId {
         Self { text: [0; LENGTH_V6], length: 0 }
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            let at = self.length as usize;
-            self.text[at] = HEX[(byte >> 4) as usize];
-            self.text[at + 1] = HEX[(byte & 15) as usize];
-            self.length += 2;
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        let at = self.length as usize;
+        let text = self.text[at..at + 2 * N].as_chunks_mut::<2>().0;
+        for (pair, byte) in text.iter_mut().zip(bytes) {
+            *pair = [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]];
         }
+        self.length += 2 * N as u8;
     }
 
     fn put_ip(&mut self, ip: IpAddr) {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => self.put(&ip.octets()),
-            IpAddr::V6(ip) => self.put(&ip.octets()),
+            IpAddr::V4(ip) => self.put(ip.octets()),
+            IpAddr::V6(ip) => self.put(ip.octets()),
         }
     }
 
@@ -73,13 +74,33 @@ impl std::fmt::Debug for MessageId {
     }
 }
 
+/// The part that all offset ids of a broker share.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetIds {
+    prefix: MessageId,
+}
+
+impl OffsetIds {
+    /// Of the broker that is reachable at `store_host`.
+    pub fn new(store_host: SocketAddr) -> Self {
+        let mut prefix = MessageId::empty();
+        prefix.put_ip(store_host.ip());
+        prefix.put(i32::from(store_host.port()).to_be_bytes());
+        Self { prefix }
+    }
+
+    /// The id of the record at a physical offset.
+    #[inline]
+    pub fn id(&self, physical_offset: i64) -> MessageId {
+        let mut id = self.prefix;
+        id.put(physical_offset.to_be_bytes());
+        id
+    }
+}
+
 /// The id of the record at a physical offset of the broker that is reachable at `store_host`.
 pub fn offset_id(store_host: SocketAddr, physical_offset: i64) -> MessageId {
-    let mut id = MessageId::empty();
-    id.put_ip(store_host.ip());
-    id.put(&i32::from(store_host.port()).to_be_bytes());
-    id.put(&physical_offset.to_be_bytes());
-    id
+    OffsetIds::new(store_host).id(physical_offset)
 }
 
 /// Takes an offset id apart. Hex digits may have any case.
@@ -135,8 +156,8 @@ impl UniqueIdGenerator {
     pub fn new(ip: IpAddr, pid: u16, instance: u32) -> Self {
         let mut prefix = MessageId::empty();
         prefix.put_ip(ip);
-        prefix.put(&pid.to_be_bytes());
-        prefix.put(&instance.to_be_bytes());
+        prefix.put(pid.to_be_bytes());
+        prefix.put(instance.to_be_bytes());
         Self { prefix, month_start: 0, month_end: 0, counter: 0 }
     }
 
@@ -147,8 +168,8 @@ impl UniqueIdGenerator {
         }
         let mut id = self.prefix;
         // At most 31 days: fits.
-        id.put(&((now - self.month_start) as u32).to_be_bytes());
-        id.put(&self.counter.to_be_bytes());
+        id.put(((now - self.month_start) as u32).to_be_bytes());
+        id.put(self.counter.to_be_bytes());
         self.counter = self.counter.wrapping_add(1);
         id
     }

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memrchr};
 
+use crate::marks::Marks;
+
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
 /// Behind each value.
@@ -16,27 +18,42 @@ pub const PROPERTY_SEPARATOR: char = '\u{2}';
 pub const MAX_LENGTH: usize = i16::MAX as usize;
 
 /// Iterates over the entries in the order of the text.
+#[inline]
 pub fn iter(text: &str) -> Entries<'_> {
-    Entries { rest: text }
+    Entries { text, at: 0, separators: Marks::new(text.as_bytes()) }
 }
 
 /// See `iter`.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
-    rest: &'a str,
+    text: &'a str,
+    /// Where the next entry begins.
+    at: usize,
+    separators: Marks<'a, 1, 2>,
 }
 
 impl<'a> Iterator for Entries<'a> {
     type Item = (&'a str, &'a str);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let bytes = self.rest.as_bytes();
-            let end = memchr(2, bytes).unwrap_or(bytes.len());
-            let entry = &self.rest[..end];
-            self.rest = self.rest.get(end + 1..).unwrap_or("");
-            if let Some(pair) = split_entry(entry) {
-                return Some(pair);
+        while self.at < self.text.len() {
+            let start = self.at;
+            let mut name_end = None;
+            let end = loop {
+                let at = self.separators.take();
+                match self.text.as_bytes().get(at) {
+                    // Only the first separates: a value may have more of them.
+                    Some(1) => name_end = name_end.or(Some(at)),
+                    _ => break at,
+                }
+            };
+            self.at = end + 1;
+            if let Some(middle) = name_end
+                && start < middle
+                && middle + 1 < end
+            {
+                return Some((&self.text[start..middle], &self.text[middle + 1..end]));
             }
         }
         None

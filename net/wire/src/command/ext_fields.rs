@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU64;
 
 use smallvec::SmallVec;
 
@@ -28,40 +29,59 @@ struct Field {
     value: Span,
 }
 
-/// Some text of a header: where it starts, its length, and in its highest bit whether it lies in the copied text. A
-/// header has less than 2^24 bytes.
+/// Some text of a header, packed so that an optional span fits into a register: in the upper half where it starts plus
+/// one, with the highest bit saying whether it lies in the copied text, and in the lower half its length. A header has
+/// less than 2^24 bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Span {
-    start: u32,
-    length: u32,
-}
+pub(super) struct Span(NonZeroU64);
 
-const COPIED: u32 = 1 << 31;
-const _: () = assert!(crate::frame::MAX_HEADER_LENGTH < COPIED as usize);
+const COPIED: u64 = 1 << 63;
+/// Longest text that spans can point into.
+const MAX_TEXT: usize = (1 << 31) - 2;
+const _: () = assert!(crate::frame::MAX_HEADER_LENGTH < MAX_TEXT);
 
 impl Span {
+    #[inline]
+    fn new(start: usize, end: usize, flag: u64) -> Self {
+        let packed = flag | (start as u64 + 1) << 32 | (end - start) as u64;
+        // The start's one is never lost: starts have 31 bits.
+        Self(NonZeroU64::new(packed).unwrap_or(NonZeroU64::MIN))
+    }
+
+    #[inline]
     pub(super) fn in_header(start: usize, end: usize) -> Self {
-        Self { start: start as u32, length: (end - start) as u32 }
+        Self::new(start, end, 0)
     }
 
+    #[inline]
     pub(super) fn in_copied(start: usize, end: usize) -> Self {
-        Self { start: start as u32 | COPIED, length: (end - start) as u32 }
+        Self::new(start, end, COPIED)
     }
 
+    #[inline]
     pub(super) fn is_copied(self) -> bool {
-        self.start & COPIED != 0
+        self.0.get() & COPIED != 0
     }
 
+    #[inline]
+    fn range(self) -> std::ops::Range<usize> {
+        let start = ((self.0.get() & !COPIED) >> 32) as usize - 1;
+        start..start + self.length()
+    }
+
+    #[inline]
+    fn length(self) -> usize {
+        self.0.get() as u32 as usize
+    }
+
+    #[inline]
     pub(super) fn bytes_of<'t>(self, text: &'t [u8], copied: &'t [u8]) -> &'t [u8] {
-        let start = (self.start & !COPIED) as usize;
-        let text = if self.is_copied() { copied } else { text };
-        &text[start..start + self.length as usize]
+        &(if self.is_copied() { copied } else { text })[self.range()]
     }
 
+    #[inline]
     pub(super) fn of<'t>(self, text: &'t str, copied: &'t str) -> &'t str {
-        let start = (self.start & !COPIED) as usize;
-        let text = if self.is_copied() { copied } else { text };
-        &text[start..start + self.length as usize]
+        &(if self.is_copied() { copied } else { text })[self.range()]
     }
 }
 
@@ -77,11 +97,12 @@ impl<'a> ExtFields<'a> {
         copied.push_str(key);
         let middle = copied.len();
         copied.push_str(value);
-        assert!(copied.len() < COPIED as usize, "ext fields of two gigabytes");
+        assert!(copied.len() <= MAX_TEXT, "ext fields of two gigabytes");
         let (key, value) = (Span::in_copied(start, middle), Span::in_copied(middle, copied.len()));
         self.fields.push(Field { key, value });
     }
 
+    #[inline]
     pub(super) fn push_spans(&mut self, key: Span, value: Span) {
         self.fields.push(Field { key, value });
     }
@@ -91,8 +112,8 @@ impl<'a> ExtFields<'a> {
         copied.is_ascii()
             || self.fields.iter().all(|Field { key, value }| {
                 [key, value].into_iter().all(|span| {
-                    let start = (span.start & !COPIED) as usize;
-                    copied.is_char_boundary(start) && copied.is_char_boundary(start + span.length as usize)
+                    let range = span.range();
+                    copied.is_char_boundary(range.start) && copied.is_char_boundary(range.end)
                 })
             })
     }
@@ -117,9 +138,10 @@ impl<'a> ExtFields<'a> {
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
-        let field = self.fields.iter().rev().find(|field| {
-            field.key.length as usize == key.len() && field.key.of(self.text, &self.copied) == key
-        })?;
+        let field =
+            self.fields.iter().rev().find(|field| {
+                field.key.length() == key.len() && field.key.of(self.text, &self.copied) == key
+            })?;
         Some(field.value.of(self.text, &self.copied))
     }
 
@@ -144,6 +166,16 @@ impl<'a> ExtFields<'a> {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + ExactSizeIterator {
         let (text, copied) = (self.text, &*self.copied);
         self.fields.iter().map(move |field| (field.key.of(text, copied), field.value.of(text, copied)))
+    }
+
+    /// The fields whose names are one byte, in the order of the wire.
+    #[inline]
+    pub(crate) fn letters(&self) -> impl Iterator<Item = (u8, &str)> {
+        let (text, copied) = (self.text, &*self.copied);
+        self.fields.iter().filter(|field| field.key.length() == 1).map(move |field| {
+            let letter = field.key.bytes_of(text.as_bytes(), copied.as_bytes())[0];
+            (letter, field.value.of(text, copied))
+        })
     }
 
     pub fn len(&self) -> usize {

@@ -5,14 +5,14 @@
 //! values (taken as their text). Control characters inside strings are accepted raw.
 //! Invariants: UTF-8 is checked once for the whole header; strings without an escape are borrowed. A header that is
 //! not UTF-8 is read with replacement characters, as Java does, and then owns its text.
-//! On failure: the position of the first byte that is wrong, and why.
+//! On failure: the position of the first byte that is wrong, and why. It is kept aside in the scanner while `Stopped` goes
+//! up the calls, so that on the way of success every result fits into a register.
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 use super::ext_fields::Span;
 use super::{Command, HeaderError};
+use crate::marks::Marks;
 use crate::version::Language;
 
 /// How deep an unknown value may nest before the header is refused.
@@ -27,12 +27,12 @@ pub(super) fn read<'a>(
     let (copied, remark) = match scratch {
         Some(scratch) => {
             scratch.clear();
-            let remark = Scanner { text, bytes: header, at: 0, copied: scratch }.command(command)?;
+            let remark = scan(text, scratch, command)?;
             (std::str::from_utf8(scratch).map(Cow::Borrowed).ok(), remark)
         }
         None => {
             let mut copied = Vec::new();
-            let remark = Scanner { text, bytes: header, at: 0, copied: &mut copied }.command(command)?;
+            let remark = scan(text, &mut copied, command)?;
             (String::from_utf8(copied).map(Cow::Owned).ok(), remark)
         }
     };
@@ -61,200 +61,259 @@ fn read_lossy(header: &[u8], command: &mut Command<'_>) -> Result<(), HeaderErro
     Ok(())
 }
 
+/// Fills in the command; tells where the remark is.
+fn scan(text: &str, copied: &mut Vec<u8>, command: &mut Command<'_>) -> Result<Option<Span>, HeaderError> {
+    let bytes = text.as_bytes();
+    let mut scanner = Scanner { text, bytes, at: 0, marks: Marks::new(bytes), copied, failure: "" };
+    scanner.header(command).map_err(|Stopped| HeaderError::Json { at: scanner.at, what: scanner.failure })
+}
+
 struct Scanner<'a, 's> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// The quotes and backslashes from `at` on.
+    marks: Marks<'a, b'"', b'\\'>,
     /// Unescaped text.
     copied: &'s mut Vec<u8>,
+    /// Why `Stopped` was returned; `at` is where.
+    failure: &'static str,
 }
 
+struct Stopped;
+
 impl Scanner<'_, '_> {
-    /// Reads the header; tells where the remark is.
-    fn command(mut self, command: &mut Command<'_>) -> Result<Option<Span>, HeaderError> {
+    fn header(&mut self, command: &mut Command<'_>) -> Result<Option<Span>, Stopped> {
         let mut remark = None;
-        self.object(|scanner, key| {
-            match scanner.bytes_of(key) {
-                b"code" => command.code = scanner.int()?,
-                b"flag" => command.flag = scanner.int()?,
-                b"opaque" => command.opaque = scanner.int()?,
-                b"version" => command.version = scanner.int()?,
-                b"language" => command.language = scanner.language()?,
-                b"remark" => remark = scanner.scalar()?,
-                b"extFields" => {
-                    command.ext.clear();
-                    if scanner.peek() == Some(b'n') {
-                        return scanner.literal();
-                    }
-                    scanner.object(|scanner, key| {
-                        if let Some(value) = scanner.scalar()? {
-                            command.ext.push_spans(key, value);
-                        }
-                        Ok(())
-                    })?;
-                }
-                _ => scanner.skip_value()?,
+        let mut more = self.open()?;
+        while more {
+            let key = self.key()?;
+            match key.bytes_of(self.bytes, self.copied) {
+                b"code" => command.code = self.int()?,
+                b"flag" => command.flag = self.int()?,
+                b"opaque" => command.opaque = self.int()?,
+                b"version" => command.version = self.int()?,
+                b"language" => command.language = self.language()?,
+                b"remark" => remark = self.scalar()?,
+                b"extFields" => self.ext_fields(command)?,
+                _ => self.skip_value()?,
             }
-            Ok(())
-        })?;
-        self.space();
-        if self.at < self.bytes.len() {
-            return Err(self.error("something follows the header"));
+            more = self.more()?;
+        }
+        if self.token() != 0 || self.at < self.bytes.len() {
+            return self.stop("something follows the header");
         }
         Ok(remark)
     }
 
-    fn bytes_of(&self, span: Span) -> &[u8] {
-        span.bytes_of(self.bytes, self.copied)
-    }
-
-    fn error(&self, what: &'static str) -> HeaderError {
-        HeaderError::Json { at: self.at, what }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+    fn ext_fields(&mut self, command: &mut Command<'_>) -> Result<(), Stopped> {
+        command.ext.clear();
+        if self.token() == b'n' {
+            return self.literal();
         }
-    }
-
-    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), HeaderError> {
-        if self.peek() != Some(byte) {
-            return Err(self.error(what));
+        let mut more = self.open()?;
+        while more {
+            if let Some((key, value)) = self.plain_pair() {
+                command.ext.push_spans(key, value);
+            } else {
+                let key = self.key()?;
+                if let Some(value) = self.scalar()? {
+                    command.ext.push_spans(key, value);
+                }
+            }
+            more = self.more()?;
         }
-        self.at += 1;
         Ok(())
     }
 
-    /// Reads an object; `entry` is called at each value, with no space before it, and must consume it.
-    fn object(
-        &mut self,
-        mut entry: impl FnMut(&mut Self, Span) -> Result<(), HeaderError>,
-    ) -> Result<(), HeaderError> {
-        self.space();
-        self.expect(b'{', "expected an object")?;
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
+    /// A key and its value if they are written in the way of nearly all fields: two strings without an escape, and no
+    /// space. Else nothing, and then nothing was passed.
+    #[inline]
+    fn plain_pair(&mut self) -> Option<(Span, Span)> {
+        let mut marks = self.marks;
+        let [open, key_end, value_open, value_end] = [marks.take(), marks.take(), marks.take(), marks.take()];
+        let plain = open == self.at
+            && self.bytes.get(open) == Some(&b'"')
+            && value_open == key_end + 2
+            && self.bytes.get(key_end..key_end + 3) == Some(b"\":\"")
+            && self.bytes.get(value_end) == Some(&b'"');
+        if !plain {
+            return None;
         }
+        self.marks = marks;
+        self.at = value_end + 1;
+        Some((Span::in_header(open + 1, key_end), Span::in_header(value_open + 1, value_end)))
+    }
+
+    #[cold]
+    fn stop<T>(&mut self, what: &'static str) -> Result<T, Stopped> {
+        self.failure = what;
+        Err(Stopped)
+    }
+
+    #[cold]
+    fn stop_at<T>(&mut self, at: usize, what: &'static str) -> Result<T, Stopped> {
+        self.at = at;
+        self.stop(what)
+    }
+
+    /// The byte at the scanner; 0 at the end (no zero byte is ever accepted outside a string).
+    #[inline]
+    fn byte(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    /// The first byte that is not white space, and steps to it.
+    #[inline]
+    fn token(&mut self) -> u8 {
         loop {
-            self.space();
-            let key = self.string()?;
-            self.space();
-            self.expect(b':', "expected a colon")?;
-            self.space();
-            entry(self, key)?;
-            self.space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.error("expected a comma or the end of the object")),
+            let byte = self.byte();
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return byte;
             }
+            self.at += 1;
         }
     }
 
-    fn string(&mut self) -> Result<Span, HeaderError> {
-        self.expect(b'"', "expected a string")?;
-        let start = self.at;
-        // Most keys and values are short: look at some bytes before paying for a vector search.
-        let near = &self.bytes[start..self.bytes.len().min(start + 24)];
-        let found = match near.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
-            Some(i) => start + i,
-            None => {
-                let far = start + near.len();
-                far + memchr2(b'"', b'\\', &self.bytes[far..]).ok_or_else(|| self.unterminated())?
-            }
-        };
-        if self.bytes[found] == b'\\' {
-            return self.escaped(start, found);
+    /// Steps into an object; `false` if it is empty, and then steps out of it.
+    #[inline]
+    fn open(&mut self) -> Result<bool, Stopped> {
+        if self.token() != b'{' {
+            return self.stop("expected an object");
         }
-        self.at = found + 1;
-        Ok(Span::in_header(start, found))
+        self.at += 1;
+        let more = self.token() != b'}';
+        self.at += usize::from(!more);
+        Ok(more)
     }
 
-    fn unterminated(&mut self) -> HeaderError {
-        self.at = self.bytes.len();
-        self.error("ends inside a string")
+    /// Steps over what stands behind a value; `false` at the end of the object.
+    #[inline]
+    fn more(&mut self) -> Result<bool, Stopped> {
+        let byte = self.token();
+        if byte != b',' && byte != b'}' {
+            return self.stop("expected a comma or the end of the object");
+        }
+        self.at += 1;
+        Ok(byte == b',')
+    }
+
+    /// A key, its colon, and the space before the value.
+    #[inline]
+    fn key(&mut self) -> Result<Span, Stopped> {
+        if self.token() != b'"' {
+            return self.stop("expected a string");
+        }
+        let key = self.string()?;
+        if self.token() != b':' {
+            return self.stop("expected a colon");
+        }
+        self.at += 1;
+        self.token();
+        Ok(key)
+    }
+
+    /// A string, at whose quote the scanner stands.
+    #[inline]
+    fn string(&mut self) -> Result<Span, Stopped> {
+        let start = self.marks.take() + 1;
+        debug_assert_eq!(start, self.at + 1);
+        let found = self.marks.take();
+        match self.bytes.get(found) {
+            Some(b'"') => {
+                self.at = found + 1;
+                Ok(Span::in_header(start, found))
+            }
+            Some(_) => self.escaped(start, found),
+            None => self.unterminated(),
+        }
+    }
+
+    #[cold]
+    fn unterminated<T>(&mut self) -> Result<T, Stopped> {
+        self.stop_at(self.bytes.len(), "ends inside a string")
     }
 
     /// Reads a string from its first escape on; `start` is its first byte, `escape` the first backslash.
-    fn escaped(&mut self, start: usize, escape: usize) -> Result<Span, HeaderError> {
+    #[inline(never)]
+    fn escaped(&mut self, start: usize, escape: usize) -> Result<Span, Stopped> {
         let copied_at = self.copied.len();
+        if self.copied.capacity() == 0 {
+            // Mostly one field has escapes, the properties: enough for it and the few after it, in one allocation.
+            self.copied.reserve(self.bytes.len() - start);
+        }
         self.copied.extend_from_slice(&self.bytes[start..escape]);
         self.at = escape;
         loop {
             // Always at a backslash here.
-            let Some(&kind) = self.bytes.get(self.at + 1) else { return Err(self.unterminated()) };
-            let simple = match kind {
-                b'"' | b'\\' | b'/' | b'\'' => kind,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'b' => 8,
-                b'f' => 12,
-                b'u' => 0,
-                _ => return Err(self.error("unknown escape")),
-            };
-            if kind != b'u' {
-                self.copied.push(simple);
-                self.at += 2;
-            } else {
-                let c = self.unicode()?;
-                if c.is_ascii() {
-                    self.copied.push(c as u8);
-                } else {
-                    self.copied.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            match self.bytes.get(self.at + 1) {
+                Some(b'u') => self.unicode()?,
+                Some(kind) => {
+                    let plain = match kind {
+                        b'"' | b'\\' | b'/' | b'\'' => *kind,
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        b'b' => 8,
+                        b'f' => 12,
+                        _ => return self.stop("unknown escape"),
+                    };
+                    self.copied.push(plain);
+                    self.marks.drop_at(self.at + 1);
+                    self.at += 2;
                 }
+                None => return self.unterminated(),
             }
-            let run = &self.bytes[self.at..];
-            let Some(next) = run.iter().position(|byte| matches!(byte, b'"' | b'\\')) else {
-                return Err(self.unterminated());
-            };
-            self.copied.extend_from_slice(&run[..next]);
-            self.at += next;
-            if run[next] == b'"' {
+            let next = self.marks.take();
+            let Some(mark) = self.bytes.get(next) else { return self.unterminated() };
+            self.copied.extend_from_slice(&self.bytes[self.at..next]);
+            self.at = next;
+            if *mark == b'"' {
                 self.at += 1;
                 return Ok(Span::in_copied(copied_at, self.copied.len()));
             }
         }
     }
 
-    /// Reads `\uXXXX`, joining a surrogate pair. Half a pair becomes U+FFFD.
-    fn unicode(&mut self) -> Result<char, HeaderError> {
+    /// Copies the character of `\uXXXX`, joining a surrogate pair. Half a pair becomes U+FFFD.
+    fn unicode(&mut self) -> Result<(), Stopped> {
+        // The separators of the properties: nearly all escapes that there are.
+        if let Some([b'0', b'0', b'0', digit @ (b'1' | b'2')]) = self.bytes.get(self.at + 2..self.at + 6) {
+            self.copied.push(digit - b'0');
+            self.at += 6;
+            return Ok(());
+        }
         let unit = self.hex(self.at + 2)?;
         self.at += 6;
-        if !(0xD800..0xE000).contains(&unit) {
-            return Ok(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
+        if unit < 0x80 {
+            self.copied.push(unit as u8);
+            return Ok(());
         }
-        if unit < 0xDC00 && self.bytes[self.at..].starts_with(b"\\u") {
+        let mut code = unit;
+        if (0xD800..0xDC00).contains(&unit) && self.bytes[self.at..].starts_with(b"\\u") {
             let low = self.hex(self.at + 2)?;
             if (0xDC00..0xE000).contains(&low) {
+                self.marks.drop_at(self.at);
                 self.at += 6;
-                let code = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                code = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
             }
         }
-        Ok(char::REPLACEMENT_CHARACTER)
+        let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        self.copied.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        Ok(())
     }
 
-    fn hex(&self, at: usize) -> Result<u32, HeaderError> {
-        let digits =
-            self.bytes.get(at..at + 4).ok_or(HeaderError::Json { at, what: "ends inside an escape" })?;
+    fn hex(&mut self, at: usize) -> Result<u32, Stopped> {
+        let Some(digits) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) else {
+            return self.stop_at(at, "ends inside an escape");
+        };
         let mut unit = 0;
         for digit in digits {
             let value = match digit {
                 b'0'..=b'9' => digit - b'0',
                 b'a'..=b'f' => digit - b'a' + 10,
                 b'A'..=b'F' => digit - b'A' + 10,
-                _ => return Err(HeaderError::Json { at, what: "expected four hex digits" }),
+                _ => return self.stop_at(at, "expected four hex digits"),
             };
             unit = unit << 4 | u32::from(value);
         }
@@ -262,10 +321,11 @@ impl Scanner<'_, '_> {
     }
 
     /// A value as text: strings unescaped, `null` as nothing, all else as it is written.
-    fn scalar(&mut self) -> Result<Option<Span>, HeaderError> {
-        match self.peek() {
-            Some(b'"') => self.string().map(Some),
-            Some(b'n') => self.literal().map(|()| None),
+    #[inline]
+    fn scalar(&mut self) -> Result<Option<Span>, Stopped> {
+        match self.byte() {
+            b'"' => self.string().map(Some),
+            b'n' => self.literal().map(|()| None),
             _ => {
                 let start = self.at;
                 self.skip_value()?;
@@ -275,22 +335,39 @@ impl Scanner<'_, '_> {
     }
 
     /// A value as text, to be looked at now.
-    fn text(&mut self) -> Result<Option<&str>, HeaderError> {
+    fn text(&mut self) -> Result<Option<&str>, Stopped> {
         Ok(match self.scalar()? {
-            Some(span) if span.is_copied() => std::str::from_utf8(self.bytes_of(span)).ok(),
+            Some(span) if span.is_copied() => {
+                std::str::from_utf8(span.bytes_of(self.bytes, self.copied)).ok()
+            }
             Some(span) => Some(span.of(self.text, "")),
             None => None,
         })
     }
 
     /// An integer of 32 bits, also in quotes; `null` counts as 0.
-    fn int(&mut self) -> Result<i32, HeaderError> {
-        let at = self.at;
+    fn int(&mut self) -> Result<i32, Stopped> {
+        let start = self.at;
+        let mut int = 0i32;
+        // Up to nine digits always fit.
+        for (i, byte) in self.bytes[start..].iter().take(10).enumerate() {
+            match byte {
+                b'0'..=b'9' if i < 9 => int = int * 10 + i32::from(byte - b'0'),
+                b',' | b'}' if i > 0 => {
+                    self.at += i;
+                    return Ok(int);
+                }
+                _ => break,
+            }
+        }
         let Some(text) = self.text()? else { return Ok(0) };
-        super::parse_i32(text).ok_or(HeaderError::Json { at, what: "expected an integer of 32 bits" })
+        match super::parse_i32(text) {
+            Some(int) => Ok(int),
+            None => self.stop_at(start, "expected an integer of 32 bits"),
+        }
     }
 
-    fn language(&mut self) -> Result<Language, HeaderError> {
+    fn language(&mut self) -> Result<Language, Stopped> {
         Ok(match self.text()? {
             None | Some("JAVA") => Language::Java,
             Some(text) => match text.parse::<u8>() {
@@ -300,61 +377,61 @@ impl Scanner<'_, '_> {
         })
     }
 
-    fn literal(&mut self) -> Result<(), HeaderError> {
+    fn literal(&mut self) -> Result<(), Stopped> {
         for literal in [&b"null"[..], b"true", b"false"] {
             if self.bytes[self.at..].starts_with(literal) {
                 self.at += literal.len();
                 return Ok(());
             }
         }
-        Err(self.error("expected a value"))
+        self.stop("expected a value")
     }
 
-    fn skip_number(&mut self) -> Result<(), HeaderError> {
+    fn skip_number(&mut self) -> Result<(), Stopped> {
         let start = self.at;
-        while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.peek() {
+        while let b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E' = self.byte() {
             self.at += 1;
         }
-        if self.at == start { Err(self.error("expected a value")) } else { Ok(()) }
+        if self.at == start { self.stop("expected a value") } else { Ok(()) }
     }
 
     /// Steps over a string without unescaping it.
-    fn skip_string(&mut self) -> Result<(), HeaderError> {
-        self.expect(b'"', "expected a string")?;
+    fn skip_string(&mut self) -> Result<(), Stopped> {
+        self.marks.take();
         loop {
-            match memchr2(b'"', b'\\', &self.bytes[self.at..]) {
-                Some(i) if self.bytes[self.at + i] == b'"' => {
-                    self.at += i + 1;
+            let found = self.marks.take();
+            match self.bytes.get(found..) {
+                Some([b'"', ..]) => {
+                    self.at = found + 1;
                     return Ok(());
                 }
-                Some(i) if self.at + i + 2 <= self.bytes.len() => self.at += i + 2,
-                _ => return Err(self.unterminated()),
+                Some([_, _, ..]) => self.marks.drop_at(found + 1),
+                _ => return self.unterminated(),
             }
         }
     }
 
     /// Steps over any value. Structure is checked no further than needed to find the end.
-    fn skip_value(&mut self) -> Result<(), HeaderError> {
+    fn skip_value(&mut self) -> Result<(), Stopped> {
         let mut depth = 0u32;
         loop {
-            self.space();
-            match self.peek() {
-                Some(b'{' | b'[') => {
+            match self.token() {
+                b'"' => self.skip_string()?,
+                b'{' | b'[' => {
                     depth += 1;
                     if depth > MAX_DEPTH {
-                        return Err(self.error("nested too deep"));
+                        return self.stop("nested too deep");
                     }
                     self.at += 1;
                 }
-                Some(b'}' | b']') if depth > 0 => {
+                b'}' | b']' if depth > 0 => {
                     depth -= 1;
                     self.at += 1;
                 }
-                Some(b',' | b':') if depth > 0 => self.at += 1,
-                Some(b'"') => self.skip_string()?,
-                Some(b'n' | b't' | b'f') => self.literal()?,
-                Some(_) => self.skip_number()?,
-                None => return Err(self.error("ends inside a value")),
+                b',' | b':' if depth > 0 => self.at += 1,
+                b'n' | b't' | b'f' => self.literal()?,
+                0 if self.at == self.bytes.len() => return self.stop("ends inside a value"),
+                _ => self.skip_number()?,
             }
             if depth == 0 {
                 return Ok(());

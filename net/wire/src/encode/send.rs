@@ -3,7 +3,7 @@
 //! Invariants: constant text around the values, no allocation besides the buffer's own growth. JSON ext fields are in
 //! the order in which the reference's hash map yields them, so that equal values give equal bytes.
 
-use super::json_text::put_string;
+use super::json_text::{put_plain_string, put_string};
 use super::{EncodeError, FrameWriter, Head, patch_prefix, put_int};
 use crate::frame::{PREFIX, Serialization};
 use crate::headers::SendHeader;
@@ -15,7 +15,7 @@ pub struct SendAnswer<'a> {
     pub code: i32,
     pub opaque: i32,
     pub remark: Option<&'a str>,
-    /// Offset message id (a batch: joined by commas). The Java client refuses an answer without it.
+    /// Offset message id (a batch: joined by commas), which needs no escape. The Java client refuses an answer without it.
     pub msg_id: &'a str,
     pub queue_id: i32,
     pub queue_offset: i64,
@@ -58,7 +58,7 @@ pub fn send_response(
     put_optional(out, b",\"batchUniqId\":", answer.batch_uniq_id);
     put_optional(out, b",\"transactionId\":", answer.transaction_id);
     out.extend_from_slice(b",\"msgId\":");
-    put_string(out, answer.msg_id);
+    put_plain_string(out, answer.msg_id);
     out.extend_from_slice(if answer.trace_on {
         b",\"TRACE_ON\":\"true\""
     } else {

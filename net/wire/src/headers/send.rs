@@ -63,9 +63,9 @@ impl<'a> SendHeader<'a> {
 
     pub fn decode_letters(ext: &'a ExtFields<'_>) -> Result<Self, FieldError> {
         let mut found = [None; 14];
-        for (key, value) in ext.iter() {
-            if let &[letter @ b'a'..=b'n'] = key.as_bytes() {
-                found[(letter - b'a') as usize] = Some(value);
+        for (letter, value) in ext.letters() {
+            if let Some(field) = found.get_mut(usize::from(letter.wrapping_sub(b'a'))) {
+                *field = Some(value);
             }
         }
         Self::from_found(&found, &LETTERS)
