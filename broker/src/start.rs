@@ -16,12 +16,12 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use ringmq_io::limits::LANE_MESSAGES_MAX;
 use ringmq_io::sync::Stop;
-use ringmq_io::{Env, Lanes, Listener, Mesh, Net, Sharing, deadline};
+use ringmq_io::{Blocks, Env, Lanes, Listener, Mesh, Net, Sharing, deadline};
 use ringmq_store::{OpenError, RetentionConfig, Shard, StoreConfig, StoreHandle, StoreLayout, open_store};
 use ringmq_transport::{ServerConfig, listen_patiently, serve};
 use thiserror::Error;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, FlushMode};
 use crate::control::registration::NameServer;
 use crate::control::{Control, Metadata};
 use crate::core::{CONTROL_CORE, Core, Identity};
@@ -212,6 +212,10 @@ fn store_config(plan: &BrokerPlan, shards: u16) -> StoreConfig {
     store.ring_dir = (!config.ring_dir.as_os_str().is_empty()).then(|| config.ring_dir.clone());
     store.segment_bytes = config.segment_bytes;
     store.flush_interval = Duration::from_millis(config.flush_interval_ms);
+    store.blocks = match config.flush_disk_type {
+        FlushMode::Sync => Blocks::Write,
+        FlushMode::Async => Blocks::Reserve,
+    };
     store.retention = RetentionConfig {
         reserved: Duration::from_secs(u64::from(config.file_reserved_time) * 3600),
         delete_hours: config.delete_when.0.clone(),

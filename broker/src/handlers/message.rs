@@ -15,6 +15,8 @@ const LITE_TOPIC: &str = "__LITE_TOPIC";
 pub struct Traits<'a> {
     pub unique_key: Option<&'a str>,
     pub tags: Option<&'a str>,
+    /// KEYS: words.
+    pub keys: Option<&'a str>,
     /// WAIT=false: the producer does not wait for the disk.
     pub no_wait: bool,
     pub has_pop_ck: bool,
@@ -30,6 +32,7 @@ impl<'a> Traits<'a> {
             match key {
                 name::UNIQUE_KEY => traits.unique_key = Some(value),
                 name::TAGS => traits.tags = Some(value),
+                name::KEYS => traits.keys = Some(value),
                 name::WAIT => traits.no_wait = !value.eq_ignore_ascii_case("true"),
                 name::POP_CK => traits.has_pop_ck = true,
                 name::INNER_NUM => traits.has_inner_num = true,

@@ -4,10 +4,9 @@
 //! with its own properties as they came; the batch-level ones only say how to store.
 
 use ringmq_io::Env;
+use ringmq_store::{Keys, NewRecord};
 use ringmq_wire::batch;
 use ringmq_wire::code::response_code;
-use ringmq_wire::message::RecordParts;
-use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
 
 use super::message::Traits;
@@ -34,14 +33,18 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     if let Some(handled) = refuse_traits(placed, &traits) {
         return handled;
     }
-    let mut records: Vec<(RecordParts<'_>, i64)> = Vec::new();
+    let mut records: Vec<NewRecord<'_>> = Vec::new();
     for item in batch::items(body) {
-        match item {
-            Ok(item) => {
-                let tags = properties::get(item.properties, name::TAGS);
-                records.push((placed.record(item.flag, item.body, item.properties, ""), tag_code(tags)));
-            }
+        let item = match item {
+            Ok(item) => item,
             Err(error) => return illegal(&error.to_string()),
+        };
+        let own = Traits::read(item.properties);
+        let keys = Keys { unique: own.unique_key, words: own.keys.unwrap_or_default() };
+        let record = placed.record(item.flag, item.body, item.properties, "");
+        match NewRecord::new(record, tag_code(own.tags), keys) {
+            Ok(record) => records.push(record),
+            Err(error) => return refuse_append(placed, error.into()),
         }
     }
     match placed.local.shard.append_batch(placed.queue, &records) {

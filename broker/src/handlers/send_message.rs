@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ringmq_io::Env;
-use ringmq_store::{AppendError, QueueRef};
+use ringmq_store::{AppendError, Keys, NewRecord, QueueRef};
 use ringmq_wire::code::response_code;
 use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
@@ -197,8 +197,12 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
             (added_with_key.as_str(), made_key.as_str())
         }
     };
+    let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     let record = placed.record(header.flag, body, text, added);
-    match placed.local.shard.append(placed.queue, &record, tag_code(traits.tags)) {
+    let appended = NewRecord::new(record, tag_code(traits.tags), keys)
+        .map_err(AppendError::from)
+        .and_then(|record| placed.local.shard.append(placed.queue, &record));
+    match appended {
         Ok(appended) => {
             add(&core.counters.put_messages, 1);
             add(&core.counters.put_bytes, body.len() as u64);

@@ -89,11 +89,20 @@ pub trait File: Clone + 'static {
     /// fdatasync: what was written before the call is durable afterwards. After an error nothing is
     /// known about any write since the last success.
     async fn sync(&self) -> io::Result<()>;
-    /// Gives the file `len` bytes whose blocks are allocated **and written**, so that a later write
-    /// and sync changes no file-system metadata. What is in the file stays, it never shrinks, and the
-    /// new bytes are zeros; durable after [`File::sync`]. `StorageFull` if there is no room.
-    async fn preallocate(&self, len: u64) -> io::Result<()>;
+    /// Gives the file `len` bytes whose blocks are allocated. What is in the file stays, it never
+    /// shrinks, and the new bytes are zeros; durable after [`File::sync`]. `StorageFull` if there is no
+    /// room.
+    async fn preallocate(&self, len: u64, blocks: Blocks) -> io::Result<()>;
     async fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// What preallocation does with new blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Nothing: fast, but the sync after the first write of a block writes file-system metadata too.
+    Reserve,
+    /// Writes them, so that a later write and sync changes no metadata.
+    Write,
 }
 
 /// Memory of the hot ring, written by the shard that owns it.

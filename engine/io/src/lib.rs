@@ -20,7 +20,7 @@ mod net;
 pub mod sync;
 
 pub use aligned::{AlignedBuf, BLOCK};
-pub use disk::{DirEntry, Disk, File, Mapped, OpenMode, Region, Space};
+pub use disk::{Blocks, DirEntry, Disk, File, Mapped, OpenMode, Region, Space};
 pub use env::{Class, Env, deadline};
 pub use mesh::{Lanes, Mesh};
 pub use net::{Chunk, Lease, Listener, Net, RecvBuf, Sharing, Stream};

@@ -198,7 +198,7 @@ pub const COLD_READS_MAX: usize = 8;
 /// Sealed segments of one shard whose files stay open; more are opened when they are read.
 pub const SEGMENT_FILES_MAX: usize = 128;
 
-/// One read of recovery and of the indexer when it lags.
+/// One read of recovery.
 pub const SCAN_READ_BYTES: usize = 1024 * 1024;
 
 /// Rows, entries or queues that background work of the store handles before it yields: tens of

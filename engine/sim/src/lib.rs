@@ -9,7 +9,7 @@
 //! ```
 //!
 //! ```
-//! use ringmq_io::{Disk, Env, OpenMode, File};
+//! use ringmq_io::{Blocks, Disk, Env, OpenMode, File};
 //! use ringmq_simenv::{CrashKind, World};
 //!
 //! let world = World::new(42);
@@ -17,7 +17,7 @@
 //! host.start(1, |env| async move {
 //!     env.disk().create_dir_all("/data".as_ref()).await.unwrap();
 //!     let file = env.disk().open("/data/log".as_ref(), OpenMode::CreateNew).await.unwrap();
-//!     file.preallocate(4096).await.unwrap();
+//!     file.preallocate(4096, Blocks::Write).await.unwrap();
 //! });
 //! world.run_steps(3); // somewhere in the middle
 //! host.crash(CrashKind::PowerLoss);

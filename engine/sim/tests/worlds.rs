@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::{
-    AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Listener, Net, OpenMode, Region, Sharing, Stream,
+    AlignedBuf, BLOCK, Blocks, Chunk, Class, Disk, Env, File, Listener, Net, OpenMode, Region, Sharing,
+    Stream,
 };
 use ringmq_simenv::{CrashKind, Cut, Faults, SimEnv, World};
 
@@ -21,7 +22,7 @@ async fn write_blocks(env: SimEnv, acked: Rc<Cell<u64>>) {
     let dir = std::path::Path::new("/data");
     env.disk().create_dir_all(dir).await.unwrap();
     let file = env.disk().open(&dir.join("log"), OpenMode::CreateNew).await.unwrap();
-    file.preallocate(64 * BLOCK as u64).await.unwrap();
+    file.preallocate(64 * BLOCK as u64, Blocks::Write).await.unwrap();
     file.sync().await.unwrap();
     env.disk().sync_dir(dir).await.unwrap();
     for n in 0..64u64 {
@@ -112,7 +113,7 @@ fn ignoring_a_failed_sync_is_caught() {
         world.run(&host, |env| async move {
             env.disk().create_dir_all("/data".as_ref()).await.unwrap();
             let file = env.disk().open("/data/log".as_ref(), OpenMode::CreateNew).await.unwrap();
-            file.preallocate(BLOCK as u64).await.unwrap();
+            file.preallocate(BLOCK as u64, Blocks::Write).await.unwrap();
             file.sync().await.unwrap();
             env.disk().sync_dir("/data".as_ref()).await.unwrap();
         });
@@ -244,7 +245,7 @@ fn space_runs_out_and_comes_back() {
     world.run(&host, |env| async move {
         let disk = env.disk();
         let file = disk.open("/a".as_ref(), OpenMode::CreateNew).await.unwrap();
-        file.preallocate(8 * BLOCK as u64).await.unwrap();
+        file.preallocate(8 * BLOCK as u64, Blocks::Write).await.unwrap();
         let other = disk.open("/b".as_ref(), OpenMode::CreateNew).await.unwrap();
         let error = other.write_at(0, AlignedBuf::zeroed(3 * BLOCK)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

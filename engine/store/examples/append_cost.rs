@@ -2,13 +2,14 @@
 //!
 //! Appends as one core does it in turns of 64 messages, with everything behind it running (closing of batches,
 //! drain to segments, key index), and prints nanoseconds a message: of the append calls alone (the median turn, so
-//! that a busy machine's preemptions do not count), and CPU time of everything.
+//! that a busy machine's preemptions do not count), and CPU time of everything. Then what one append in flight
+//! waits in SYNC_FLUSH, beside the device's own 4 KiB write and fdatasync.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ringmq_io::Env;
-use ringmq_store::{Shard, StoreConfig, open_store};
+use ringmq_io::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode};
+use ringmq_store::{Keys, NewRecord, Shard, StoreConfig, open_store};
 use ringmq_wire::message::{RecordParts, body_crc};
 
 const TURN: u32 = 64;
@@ -23,34 +24,20 @@ fn main() {
             for (size, messages) in [(128, 2_000_000), (1024, 1_000_000)] {
                 measure(&env, &dir.join(size.to_string()), size, messages).await;
             }
+            one_in_flight(&env, &dir.join("sync")).await;
         }
     })
     .expect("io_uring is there");
 }
 
-async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages: u32) {
+async fn measure<E: Env>(env: &E, data: &Path, size: usize, messages: u32) {
     let mut config = StoreConfig::new(data, 1);
     config.retention.max_bytes = Some(4 * config.segment_bytes);
     let handle = open_store(env, &config).await.expect("opens");
     let (shard, _) = Shard::open(env, &handle.layout, 0).await.expect("opens");
     let body = vec![b'x'; size];
-    let record = RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: "10.0.0.1:4000".parse().expect("an address"),
-        store_timestamp: 0,
-        store_host: "10.0.0.2:10911".parse().expect("an address"),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &body,
-        topic: "BenchmarkTest",
-        properties: "UNIQ_KEY\u{1}0A0000010000000000000000000000AA\u{2}TAGS\u{1}TagA\u{2}WAIT\u{1}true\u{2}",
-        added_properties: "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}",
-    };
+    let record = record(&body);
+    let record = NewRecord::new(record, 7, Keys::read(record.properties)).expect("it fits");
     let queues: Vec<_> = (0..8).map(|id| shard.queue("BenchmarkTest", id)).collect();
     let begun = Instant::now();
     let cpu = cpu_ns();
@@ -61,7 +48,7 @@ async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages:
         let turn = Instant::now();
         let mut full = false;
         for at in 0..TURN {
-            match shard.append(queues[at as usize % queues.len()], &record, 7) {
+            match shard.append(queues[at as usize % queues.len()], &record) {
                 Ok(_) => sent += 1,
                 Err(ringmq_store::AppendError::RingFull { .. }) => {
                     full = true;
@@ -88,6 +75,62 @@ async fn measure<E: Env>(env: &E, data: &std::path::Path, size: usize, messages:
         floor(&body),
         shard.stats().batches,
         shard.stats().syncs,
+    );
+}
+
+fn record(body: &[u8]) -> RecordParts<'_> {
+    RecordParts {
+        queue_id: 0,
+        flag: 0,
+        queue_offset: 0,
+        physical_offset: 0,
+        sys_flag: 0,
+        born_timestamp: 1,
+        born_host: "10.0.0.1:4000".parse().expect("an address"),
+        store_timestamp: 0,
+        store_host: "10.0.0.2:10911".parse().expect("an address"),
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body,
+        topic: "BenchmarkTest",
+        properties: "UNIQ_KEY\u{1}0A0000010000000000000000000000AA\u{2}TAGS\u{1}TagA\u{2}WAIT\u{1}true\u{2}",
+        added_properties: "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}",
+    }
+}
+
+async fn one_in_flight<E: Env>(env: &E, data: &Path) {
+    let handle = open_store(env, &StoreConfig::new(data, 1)).await.expect("opens");
+    let (shard, _) = Shard::open(env, &handle.layout, 0).await.expect("opens");
+    let queue = shard.queue("BenchmarkTest", 0);
+    let body = vec![b'x'; 1024];
+    let record = record(&body);
+    let record = NewRecord::new(record, 7, Keys::read(record.properties)).expect("it fits");
+    let mut waits = Vec::new();
+    for _ in 0..2000 {
+        let begun = Instant::now();
+        let end = shard.append(queue, &record).expect("room").end;
+        shard.request_sync();
+        while shard.synced().get() < end {
+            shard.synced().moved().await;
+        }
+        waits.push(begun.elapsed().as_nanos() as u64);
+    }
+    shard.shutdown().await.expect("no fault");
+    let file = env.disk().open(&data.join("device"), OpenMode::CreateNew).await.expect("opens");
+    file.preallocate(1 << 20, Blocks::Write).await.expect("room");
+    file.sync().await.expect("no fault");
+    let mut device = Vec::new();
+    let mut block = AlignedBuf::zeroed(BLOCK);
+    for at in 0..2000 {
+        let begun = Instant::now();
+        block = file.write_at(at % 256 * BLOCK as u64, block).await.expect("no fault");
+        file.sync().await.expect("no fault");
+        device.push(begun.elapsed().as_nanos() as u64);
+    }
+    println!(
+        "1024 B, one in flight, synced: p50 {} us; the device's 4 KiB write + fdatasync: p50 {} us",
+        median(waits) / 1000,
+        median(device) / 1000
     );
 }
 

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringmq_io::Blocks;
+
 use crate::OpenError;
 use crate::physical::SHARDS_MAX;
 
@@ -36,6 +38,10 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Longest time between an append and its segment write + fdatasync in ASYNC_FLUSH.
     pub flush_interval: Duration,
+    /// What is done with a new segment's blocks. `Write` where acknowledgements wait for syncs: a sync that has to
+    /// write metadata too takes about twice as long. Else `Reserve`: writing zeros first would halve what the device
+    /// has left for messages.
+    pub blocks: Blocks,
     pub retention: RetentionConfig,
 }
 
@@ -51,6 +57,7 @@ impl StoreConfig {
             ring_bytes: share.clamp(RING_BYTES_DEFAULT_MIN, 32 << 20),
             segment_bytes: 128 << 20,
             flush_interval: Duration::from_millis(50),
+            blocks: Blocks::Reserve,
             retention: RetentionConfig::default(),
         }
     }

@@ -53,8 +53,6 @@ pub struct Inner<E: Env> {
     pub written: Watermark,
     /// Durable.
     pub synced: Watermark,
-    /// Keys collected.
-    pub indexed: Watermark,
     /// Position that somebody waits to be synced.
     pub sync_wanted: Cell<u64>,
 
@@ -108,7 +106,7 @@ impl<E: Env> Inner<E> {
 
     /// Lets every task and every waiter look at the shard's condition again.
     pub fn wake_all(&self) {
-        for mark in [&self.closed, &self.written, &self.synced, &self.indexed] {
+        for mark in [&self.closed, &self.written, &self.synced] {
             mark.poke();
         }
         for event in

@@ -21,31 +21,64 @@ pub struct KeyEntry {
     pub position: u64,
 }
 
-/// 64 bits of `topic#key`: FNV-1a taking eight bytes at a time, then mixed. On disk: do not change.
-pub fn hash(topic: &str, key: &str) -> u64 {
-    let mut state = 0xcbf2_9ce4_8422_2325u64;
-    for part in [topic.as_bytes(), b"#", key.as_bytes()] {
-        for chunk in part.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
-        }
-        state = (state ^ part.len() as u64).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    state ^= state >> 32;
-    state.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// The keys of a message, as its properties have them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keys<'a> {
+    /// UNIQ_KEY.
+    pub unique: Option<&'a str>,
+    /// KEYS: words with spaces between them.
+    pub words: &'a str,
 }
 
-/// The keys of a record.
-pub fn of<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a str> {
-    let words = properties::get(record.properties, KEYS).unwrap_or("").split(SEPARATOR);
-    let unique = properties::get(record.properties, UNIQ_KEY);
-    unique.into_iter().chain(words.filter(|word| !word.is_empty())).take(KEYS_PER_MESSAGE_MAX)
+impl<'a> Keys<'a> {
+    /// Looks for them in the text of the properties. Whoever reads the properties anyway need not.
+    pub fn read(properties: &'a str) -> Self {
+        Self {
+            unique: properties::get(properties, UNIQ_KEY),
+            words: properties::get(properties, KEYS).unwrap_or(""),
+        }
+    }
+
+    /// At most `KEYS_PER_MESSAGE_MAX` of them.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        let words = self.words.split(SEPARATOR).filter(|word| !word.is_empty());
+        self.unique.into_iter().chain(words).take(KEYS_PER_MESSAGE_MAX)
+    }
+}
+
+/// The part of a key's hash that its topic makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicHash(u64);
+
+impl TopicHash {
+    pub fn new(topic: &str) -> Self {
+        Self(mix(mix(0xcbf2_9ce4_8422_2325, topic.as_bytes()), b"#"))
+    }
+
+    /// 64 bits of `topic#key`: FNV-1a taking eight bytes at a time, then mixed. On disk: do not change.
+    pub fn key(self, key: &str) -> u64 {
+        let mut state = mix(self.0, key.as_bytes());
+        state ^= state >> 32;
+        state.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+fn mix(mut state: u64, part: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let (words, rest) = part.as_chunks::<8>();
+    for word in words {
+        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME).rotate_left(29);
+    }
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        state = (state ^ word).wrapping_mul(PRIME).rotate_left(29);
+    }
+    (state ^ part.len() as u64).wrapping_mul(PRIME)
 }
 
 /// Whether a record is one that was asked for.
 pub fn has(record: &RecordView<'_>, topic: &str, key: &str) -> bool {
-    record.topic == topic && of(record).any(|own| own == key)
+    record.topic == topic && Keys::read(record.properties).iter().any(|own| own == key)
 }
 
 /// Keys of the unsealed segments, oldest first, in chunks so that no growing buffer is ever copied.
@@ -59,6 +92,7 @@ pub struct OpenKeys {
 const CHUNK: usize = 4096;
 
 impl OpenKeys {
+    #[inline]
     pub fn push(&mut self, entry: KeyEntry) {
         match self.chunks.back_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(entry),
@@ -77,6 +111,22 @@ impl OpenKeys {
     /// A chunk by its number, the oldest left if that one was forgotten; `None` past the newest.
     pub fn chunk(&self, number: usize) -> Option<&[KeyEntry]> {
         self.chunks.get(number.saturating_sub(self.first)).map(Vec::as_slice)
+    }
+
+    /// Number of keys of records below `position`.
+    pub fn count_below(&self, position: u64) -> usize {
+        self.chunks.iter().map(|chunk| chunk.partition_point(|entry| entry.position < position)).sum()
+    }
+
+    /// Shows those keys of the chunk at `at`, counted from the oldest left, that are of records below `position`. False
+    /// when there is no such chunk, or none behind it.
+    pub fn with_below(&self, position: u64, at: usize, with: impl FnOnce(&[KeyEntry])) -> bool {
+        let Some(chunk) = self.chunks.get(at) else {
+            return false;
+        };
+        let below = chunk.partition_point(|entry| entry.position < position);
+        with(&chunk[..below]);
+        below == chunk.len()
     }
 
     /// Removes the keys of records below `position`: their segment is sealed.
@@ -100,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_part_of_the_format() {
-        assert_eq!(hash("TopicTest", "order-1"), hash("TopicTest", "order-1"));
+        let hash = |topic, key| TopicHash::new(topic).key(key);
         assert_ne!(hash("a", "b"), hash("a#", "b"));
         assert_ne!(hash("ab", "c"), hash("a", "bc"));
         assert_ne!(hash("t", "k\0"), hash("t", "k"));
@@ -115,7 +165,7 @@ mod tests {
         let mut bytes = vec![0; parts.encoded_len().unwrap()];
         parts.encode_into(&mut bytes);
         let view = RecordView::parse(&bytes).unwrap();
-        assert_eq!(of(&view).collect::<Vec<_>>(), ["U1", "a", "b"]);
+        assert_eq!(Keys::read(view.properties).iter().collect::<Vec<_>>(), ["U1", "a", "b"]);
         assert!(has(&view, "TopicTest", "b") && !has(&view, "Other", "b") && !has(&view, "TopicTest", "c"));
     }
 

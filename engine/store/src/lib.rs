@@ -9,8 +9,7 @@
 //! error, damage on disk is reported with its place and never served.
 //!
 //! The way of a record: [`Shard::append`] lays it into the ring (`tail`), `closer` closes the batch of the turn,
-//! `flusher` drains batches to segments, `indexer` collects keys, `sealer` writes a full segment's index,
-//! `retention` recycles it. A read is planned in `read` and turned into bytes in `fetch`.
+//! `flusher` drains batches to segments, `sealer` writes a full segment's index, `retention` recycles it. A read is planned in `read` and turned into bytes in `fetch`.
 #![allow(async_fn_in_trait)] // single-threaded on purpose: no future here is Send
 
 mod batch;
@@ -23,10 +22,9 @@ mod error;
 mod fetch;
 mod floor;
 mod flusher;
-mod indexer;
 mod inner;
+mod key_sort;
 mod keys;
-mod log_reader;
 mod lookup;
 mod manifest;
 pub mod meta;
@@ -49,12 +47,13 @@ mod tail;
 
 pub use config::{RetentionConfig, StoreConfig};
 pub use error::{AppendError, HeldBy, Latched, OpenError};
+pub use keys::Keys;
 pub use manifest::{StoreHandle, StoreLayout, open_store};
 pub use physical::{PhysicalOffset, SHARDS_MAX};
 pub use plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
 pub use recovery::table::Decision;
 pub use recovery::{Quarantined, RecoveryReport};
-pub use shard::{AppendListener, Appended, QueueRef, Shard, ShardStats};
+pub use shard::{AppendListener, Appended, NewRecord, QueueRef, Shard, ShardStats};
 
 /// The extent type of an environment: a descriptor of ring memory.
 pub type ExtentOf<E> = <<E as ringmq_io::Env>::Disk as ringmq_io::Disk>::Extent;

@@ -136,7 +136,7 @@ impl<E: Env> Inner<E> {
         end_ms: i64,
         max: usize,
     ) -> io::Result<Vec<Vec<u8>>> {
-        let hash = keys::hash(topic, key);
+        let hash = keys::TopicHash::new(topic).key(key);
         let mut found = Vec::new();
         for position in self.candidates(hash, begin_ms, end_ms).await.into_iter().rev() {
             if found.len() >= max {
@@ -155,15 +155,6 @@ impl<E: Env> Inner<E> {
 
     /// Positions that may hold records with a key of this hash.
     async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> BTreeSet<u64> {
-        // What was just appended must be found too.
-        let appended = {
-            let mut tail = self.tail.borrow_mut();
-            self.close_batch(&mut tail);
-            tail.position()
-        };
-        while self.indexed.get() < appended && !self.is_ending() {
-            self.indexed.moved().await;
-        }
         // Memory first: sealing moves keys from there to a file, never back, and a set takes both.
         let mut positions = BTreeSet::new();
         let mut at = self.keys.borrow().first_chunk();

@@ -16,14 +16,13 @@ use ringmq_io::{BLOCK, Class, Disk, Env, Region};
 use crate::batch::LogId;
 use crate::fetch::read_exact;
 use crate::inner::{Counters, DiskRoom, Inner};
-use crate::keys::OpenKeys;
 use crate::manifest::StoreLayout;
 use crate::recovery::{self, Inventory, Recovered, RecoveryReport, RingSource};
 use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
 use crate::segments::Segments;
 use crate::state::State;
 use crate::tail::Tail;
-use crate::{OpenError, closer, flusher, indexer, provision, retention, sealer};
+use crate::{OpenError, closer, flusher, provision, retention, sealer};
 
 type RegionOf<E> = <<E as Env>::Disk as Disk>::Region;
 
@@ -55,7 +54,7 @@ pub async fn open<E: Env>(
     };
     let source =
         old_ring.as_ref().zip(state.as_ref()).and_then(|(region, state)| ring_source(region, id, state));
-    let segments = Segments::new(config.segment_bytes, &dir);
+    let segments = Segments::new(config.segment_bytes, &dir, config.blocks);
     let mut recovered = recovery::recover(env, id, &segments, &inventory, source).await?;
 
     let new = State {
@@ -204,12 +203,11 @@ fn assemble<E: Env>(
         queues: RefCell::new(recovered.queues),
         tail: RefCell::new(Tail::new(end)),
         segments,
-        keys: RefCell::new(OpenKeys::default()),
+        keys: RefCell::new(recovered.keys),
         drops: RefCell::new(recovered.drops),
         closed: Watermark::new(end),
         written: Watermark::new(end),
         synced: Watermark::new(end),
-        indexed: Watermark::new(recovered.unsealed),
         sync_wanted: Cell::new(0),
         latched: RefCell::new(None),
         disk_room: Cell::new(DiskRoom::Enough),
@@ -231,7 +229,6 @@ fn start_tasks<E: Env>(inner: &Rc<Inner<E>>) {
     start(inner, Class::Flush, flusher::run(Rc::clone(inner)));
     // A missing segment holds up the flusher, so its allocation is no background work.
     start(inner, Class::Flush, provision::run(Rc::clone(inner)));
-    start(inner, Class::Background, indexer::run(Rc::clone(inner)));
     start(inner, Class::Background, sealer::run(Rc::clone(inner)));
     start(inner, Class::Background, retention::run(Rc::clone(inner)));
 }

@@ -1,7 +1,7 @@
 //! Keeps the next segment ready before the log reaches it.
 //!
 //! Owns: creating segment files, the next one well before it is needed: a recycled file is renamed, else
-//! a new one is allocated with every block written, so that later writes change no file-system metadata.
+//! a new one is allocated (see [`crate::StoreConfig::blocks`]).
 //! Invariants: a `.seg` file always has its full length; an allocation that a crash interrupted leaves only a
 //! `.tmp` file, which is removed at the next open.
 //! On failure: no room on the disk makes appends fail that need the segment, until an attempt succeeds; any
@@ -83,7 +83,7 @@ async fn allocate<E: Env>(env: &E, segments: &Segments<E>, path: &std::path::Pat
     let temporary = temporary_name(path);
     let file: FileOf<E> = create_anew(env.disk(), &temporary).await?;
     let allocated = async {
-        file.preallocate(segments.bytes).await?;
+        file.preallocate(segments.bytes, segments.blocks).await?;
         file.sync().await
     };
     if let Err(error) = allocated.await {

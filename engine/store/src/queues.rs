@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 
 use crate::entry::Entry;
 use crate::entry_log::EntryLog;
+use crate::keys::TopicHash;
 use crate::shard::QueueRef;
 
 /// A queue's messages in one sealed segment: entries `start .. start + count` of its index.
@@ -28,6 +29,7 @@ pub struct Run {
 
 pub struct Queue {
     pub topic: Rc<str>,
+    pub topic_hash: TopicHash,
     pub id: u32,
     pub runs: VecDeque<Run>,
     pub open: EntryLog,
@@ -118,6 +120,7 @@ impl Queues {
         let at = queues.partition_point(|(other, _)| *other < id);
         queues.insert(at, (id, number));
         self.slots.push(Queue {
+            topic_hash: TopicHash::new(&name),
             topic: name,
             id,
             runs: VecDeque::new(),

@@ -1,8 +1,7 @@
 //! Seals full segments: writes their index file and lets go of their entries in memory.
 //!
 //! Owns: the move of a segment's index from memory to disk, in segment order, at background priority.
-//! Invariants: a segment is sealed once all of it is synced and its keys are collected; the file is durable
-//! before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
+//! Invariants: a segment is sealed once all of it is synced; the file is durable before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
 //! it, and a queue that was dropped is not resurrected.
 //! On failure: an I/O error latches the shard (the file cannot be trusted to be written later either).
 
@@ -14,6 +13,7 @@ use ringmq_io::limits::STORE_ITEMS_PER_TURN;
 
 use crate::entry::Entry;
 use crate::inner::Inner;
+use crate::key_sort::sorted_keys_below;
 use crate::queues::Run;
 use crate::sealed::SealedIndex;
 use crate::sealed::format::{Drop, IndexHeader, Page, Row};
@@ -35,12 +35,8 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     let mut number = first_unsealed(&inner);
     loop {
         let end = inner.segments.base(number + 1);
-        while inner.synced.get() < end || inner.indexed.get() < end {
-            if inner.is_ending() {
-                return;
-            }
-            let behind = if inner.synced.get() < end { &inner.synced } else { &inner.indexed };
-            behind.moved().await;
+        while inner.synced.get() < end && !inner.is_ending() {
+            inner.synced.moved().await;
         }
         if inner.is_ending() {
             return;
@@ -80,7 +76,7 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
             writer.entries(&piece).await?;
         }
     }
-    let keys = sort_in_turns(&inner.env, keys_below(inner, end).await, Ord::cmp).await;
+    let keys = sorted_keys_below(inner, end).await;
     writer.keys(&keys).await?;
     drop(keys);
     write_catalog(inner, &mut writer, &parts, end).await?;
@@ -156,26 +152,6 @@ fn copy_entries<E: Env>(inner: &Inner<E>, part: &Part, offset: u64) -> Vec<Entry
     let left = (part.first + part.count - offset) as usize;
     let run = entries.run_from(offset);
     run[..run.len().min(left)].to_vec()
-}
-
-async fn keys_below<E: Env>(inner: &Inner<E>, end: u64) -> Vec<crate::keys::KeyEntry> {
-    let mut keys = Vec::new();
-    let first = inner.keys.borrow().first_chunk();
-    for at in first.. {
-        {
-            let open = inner.keys.borrow();
-            let Some(chunk) = open.chunk(at) else {
-                break;
-            };
-            let below = chunk.partition_point(|key| key.position < end);
-            keys.extend_from_slice(&chunk[..below]);
-            if below < chunk.len() {
-                break;
-            }
-        }
-        inner.env.yield_now().await;
-    }
-    keys
 }
 
 async fn write_catalog<E: Env>(

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use ringmq_io::limits::SEGMENT_FILES_MAX;
 use ringmq_io::sync::Event;
-use ringmq_io::{Disk, Env, OpenMode};
+use ringmq_io::{Blocks, Disk, Env, OpenMode};
 
 use crate::sealed::SealedIndex;
 
@@ -55,6 +55,8 @@ impl<E: Env> Segment<E> {
 pub struct Segments<E: Env> {
     pub bytes: u64,
     pub dir: PathBuf,
+    /// Of new files.
+    pub blocks: Blocks,
     list: RefCell<VecDeque<Rc<Segment<E>>>>,
     /// Sealed segments whose file was opened for reading, oldest first.
     opened: RefCell<VecDeque<Rc<Segment<E>>>>,
@@ -74,10 +76,11 @@ pub fn base_of(name: &str, extension: &str) -> Option<u64> {
 }
 
 impl<E: Env> Segments<E> {
-    pub fn new(bytes: u64, dir: &Path) -> Self {
+    pub fn new(bytes: u64, dir: &Path, blocks: Blocks) -> Self {
         Self {
             bytes,
             dir: dir.into(),
+            blocks,
             list: RefCell::default(),
             opened: RefCell::default(),
             added: Event::new(),

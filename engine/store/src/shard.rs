@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use ringmq_io::sync::Watermark;
 use ringmq_io::{Chunk, Env};
-use ringmq_wire::message::RecordParts;
+use ringmq_wire::message::{RecordError, RecordParts};
 
 use crate::error::{AppendError, Latched, OpenError};
 use crate::inner::Inner;
+use crate::keys::Keys;
 use crate::manifest::StoreLayout;
 use crate::plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
 use crate::recovery::RecoveryReport;
@@ -44,14 +45,32 @@ impl Appended {
     /// The physical offset of each record of an append, given the records that were appended.
     pub fn physical_offsets<'r>(
         &self,
-        records: &'r [(RecordParts<'_>, i64)],
+        records: &'r [NewRecord<'_>],
     ) -> impl Iterator<Item = u64> + use<'r, '_> {
         let mut next = self.physical;
-        records.iter().map(move |(record, _)| {
+        records.iter().map(move |record| {
             let at = next;
-            next += record.encoded_len().expect("the record was appended") as u64;
+            next += record.size as u64;
             at
         })
+    }
+}
+
+/// A record to append, with what the index has to know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    pub(crate) parts: RecordParts<'a>,
+    pub(crate) tags_code: i64,
+    pub(crate) keys: Keys<'a>,
+    /// Encoded.
+    pub(crate) size: usize,
+}
+
+impl<'a> NewRecord<'a> {
+    /// The store sets queue id, queue offset, physical offset and store timestamp. `keys` are those of the properties,
+    /// the added ones too: see [`Keys::read`].
+    pub fn new(parts: RecordParts<'a>, tags_code: i64, keys: Keys<'a>) -> Result<Self, RecordError> {
+        Ok(Self { parts, tags_code, keys, size: parts.encoded_len()? })
     }
 }
 
@@ -111,22 +130,13 @@ impl<E: Env> Shard<E> {
         self.0.queues.borrow().find(topic, queue_id)
     }
 
-    /// Lays `record` into the ring. The store sets queue id, queue offset, physical offset and store timestamp.
-    pub fn append(
-        &self,
-        queue: QueueRef,
-        record: &RecordParts<'_>,
-        tags_code: i64,
-    ) -> Result<Appended, AppendError> {
-        self.0.append(queue, &[(*record, tags_code)])
+    /// Lays a record into the ring.
+    pub fn append(&self, queue: QueueRef, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
+        self.0.append(queue, std::slice::from_ref(record))
     }
 
     /// All or nothing, with consecutive offsets, in one batch. Never call it with no record.
-    pub fn append_batch(
-        &self,
-        queue: QueueRef,
-        records: &[(RecordParts<'_>, i64)],
-    ) -> Result<Appended, AppendError> {
+    pub fn append_batch(&self, queue: QueueRef, records: &[NewRecord<'_>]) -> Result<Appended, AppendError> {
         self.0.append(queue, records)
     }
 

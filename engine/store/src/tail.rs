@@ -1,7 +1,7 @@
 //! The end of the log: the open batch, and laying records into it.
 //!
 //! Owns: appending. A record is encoded straight into the ring (one copy), its crc taken while it is in the
-//! cache, its index entry pushed; the batch's header is written when the batch closes.
+//! cache, its index entry and its keys pushed; the batch's header is written when the batch closes.
 //! Invariants: a batch never crosses a lap's end (a filler pads); several records of one append are in one batch
 //! or nowhere; nothing is stored of an append that failed.
 //! On failure: [`AppendError`], with the shard unchanged apart from a closed batch or a filler.
@@ -14,8 +14,9 @@ use crate::batch::{ALIGN, Checksum, Control, HEADER_BYTES, Header, Kind, TAGS_BY
 use crate::entry::Entry;
 use crate::error::AppendError;
 use crate::inner::{Inner, TopicDrop, add};
+use crate::keys::KeyEntry;
 use crate::physical::{POSITION_END, PhysicalOffset};
-use crate::shard::{Appended, QueueRef};
+use crate::shard::{Appended, NewRecord, QueueRef};
 
 /// The batch that is being filled.
 #[derive(Clone, Copy)]
@@ -55,20 +56,14 @@ impl Tail {
 
 impl<E: Env> Inner<E> {
     /// Appends records with consecutive queue offsets and back to back in one batch.
-    pub fn append(
-        &self,
-        queue: QueueRef,
-        records: &[(RecordParts<'_>, i64)],
-    ) -> Result<Appended, AppendError> {
+    pub fn append(&self, queue: QueueRef, records: &[NewRecord<'_>]) -> Result<Appended, AppendError> {
         self.check_open()?;
         assert!(!records.is_empty(), "an append has a record");
-        let mut bytes = 0;
-        for (record, _) in records {
-            bytes += record.encoded_len()? as u64;
-        }
+        let bytes = records.iter().map(|record| record.size as u64).sum();
         let mut tail = self.tail.borrow_mut();
         let mut open = self.make_room(&mut tail, bytes, records.len() as u64)?;
         let mut queues = self.queues.borrow_mut();
+        let mut keys = self.keys.borrow_mut();
         let queue_state = queues.get_mut(queue);
         let appended = Appended {
             queue_offset: queue_state.next(),
@@ -76,28 +71,32 @@ impl<E: Env> Inner<E> {
             end: open.at + bytes,
             store_time_ms: open.store_time_ms,
         };
-        for (record, tags_code) in records {
-            let mut record = *record;
-            record.queue_id = queue_state.id as i32;
-            record.queue_offset = queue_state.next() as i64;
-            record.physical_offset = PhysicalOffset::pack(self.id.shard, open.at) as i64;
-            record.store_timestamp = open.store_time_ms;
-            let size = record.encoded_len().expect("asked before");
-            let crc = self.ring.write(open.at, size, |out| {
-                record.encode_into(out);
+        for record in records {
+            let parts = RecordParts {
+                queue_id: queue_state.id as i32,
+                queue_offset: queue_state.next() as i64,
+                physical_offset: PhysicalOffset::pack(self.id.shard, open.at) as i64,
+                store_timestamp: open.store_time_ms,
+                ..record.parts
+            };
+            let crc = self.ring.write(open.at, record.size, |out| {
+                parts.encode_into(out);
                 crc32c::crc32c(out)
             });
             open.sum.record(crc);
+            for key in record.keys.iter() {
+                keys.push(KeyEntry { hash: queue_state.topic_hash.key(key), position: open.at });
+            }
             queue_state.open.push(Entry {
                 position: open.at,
-                tags_code: *tags_code,
+                tags_code: record.tags_code,
                 store_time_ms: open.store_time_ms,
-                size: size as u32,
+                size: record.size as u32,
                 crc,
             });
-            tail.tags.push(*tags_code);
-            tail.untold.push((queue, queue_state.next(), *tags_code));
-            open.at += size as u64;
+            tail.tags.push(record.tags_code);
+            tail.untold.push((queue, queue_state.next(), record.tags_code));
+            open.at += record.size as u64;
         }
         tail.open = Some(open);
         add(&self.counters.records, records.len() as u64);

@@ -11,7 +11,7 @@ use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, Host, SimEnv, World};
 use ringmq_store::{Decision, OpenError, ReadOutcome, RecoveryReport, Shard, StoreConfig};
 use ringmq_wire::message::records;
-use support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config};
+use support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 
 const QUEUE: QueueName = ("damaged", 0);
 const BODY: usize = 1000;
@@ -24,7 +24,8 @@ async fn send(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
     let queue = shard.queue(QUEUE.0, QUEUE.1);
     for _ in 0..count {
         let body = body(shard.bounds(queue).max);
-        let end = append(shard, queue, &[(parts(QUEUE.0, &body, "KEYS\u{1}k\u{2}"), 3)]).await.unwrap().end;
+        let end =
+            append(shard, queue, &[tagged(parts(QUEUE.0, &body, "KEYS\u{1}k\u{2}"), 3)]).await.unwrap().end;
         // One batch a record, each synced: so that damage hits a durable one.
         assert!(acknowledged(shard, end, true).await);
     }
@@ -239,7 +240,7 @@ fn the_ring_is_found_after_its_directory_was_changed() {
         let queue = shard.queue(QUEUE.0, QUEUE.1);
         for offset in 0..20 {
             let body = body(offset);
-            let end = append(&shard, queue, &[(parts(QUEUE.0, &body, ""), 0)]).await.unwrap().end;
+            let end = append(&shard, queue, &[tagged(parts(QUEUE.0, &body, ""), 0)]).await.unwrap().end;
             assert!(acknowledged(&shard, end, false).await);
         }
         // The process ends here, with everything in the ring alone.

@@ -14,7 +14,7 @@ use ringmq_uring::UringEnv;
 use ringmq_wire::message::records;
 use support::{
     LIMITS, Model, Promise, SharedModel, acknowledged, append, open, parts, read_all, small_config, stored,
-    verify,
+    tagged, verify,
 };
 
 const QUEUE: support::QueueName = ("smoke", 3);
@@ -35,7 +35,8 @@ async fn send(shard: &Shard<UringEnv>, model: &SharedModel, bodies: std::ops::Ra
     for number in bodies {
         let body = number.to_be_bytes().repeat(64);
         let record = parts(QUEUE.0, &body, "TAGS\u{1}t\u{2}");
-        let appended = append(shard, queue, &[(record, i64::from(number % 3))]).await.expect("appended");
+        let appended =
+            append(shard, queue, &[tagged(record, i64::from(number % 3))]).await.expect("appended");
         let bytes =
             stored(&record, QUEUE.1, appended.queue_offset, appended.physical, appended.store_time_ms);
         model.borrow_mut().promise(QUEUE, appended.queue_offset, Promise { bytes, durable: sync });
@@ -190,7 +191,7 @@ fn a_slow_consumer_keeps_its_bytes_and_appends_say_why_they_wait() {
                 for _ in 0..200 {
                     let record = parts("other", &body, "");
                     let other = filler.queue("other", 0);
-                    while let Err(error) = filler.append(other, &record, 0) {
+                    while let Err(error) = filler.append(other, &tagged(record, 0)) {
                         told.set(told.get() || error.to_string().contains("slow consumer"));
                         filler.room().await;
                     }

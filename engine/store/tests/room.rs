@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, SimEnv, World};
 use ringmq_store::{AppendError, Shard, StoreConfig};
-use support::{QueueName, acknowledged, append, open, parts, read_all, small_config};
+use support::{QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 
 const BUSY: QueueName = ("busy", 0);
 const IDLE: QueueName = ("idle", 5);
@@ -16,7 +16,7 @@ async fn send(shard: &Shard<SimEnv>, name: QueueName, count: u64) {
     let queue = shard.queue(name.0, name.1);
     let body = vec![1; 2000];
     for _ in 0..count {
-        let end = append(shard, queue, &[(parts(name.0, &body, ""), 0)]).await.expect("room").end;
+        let end = append(shard, queue, &[tagged(parts(name.0, &body, ""), 0)]).await.expect("room").end;
         assert!(acknowledged(shard, end, false).await);
     }
 }
@@ -99,7 +99,7 @@ fn a_full_disk_refuses_appends_and_accepts_them_again_by_itself() {
         env.sleep(Duration::from_secs(3)).await;
         let body = [0; 10];
         let queue = shard.queue(BUSY.0, BUSY.1);
-        let refusal = shard.append(queue, &parts(BUSY.0, &body, ""), 0).unwrap_err();
+        let refusal = shard.append(queue, &tagged(parts(BUSY.0, &body, ""), 0)).unwrap_err();
         assert!(matches!(refusal, AppendError::DiskFull { limit_percent: 90, .. }), "{refusal}");
         assert_eq!(read_all(&shard, BUSY).await.unwrap().len(), 10, "reads go on");
         machine.set_capacity(16 << 20);
@@ -127,7 +127,7 @@ fn no_room_for_a_segment_refuses_what_needs_it_and_loses_nothing() {
         let body = vec![1; 2000];
         let mut sent = 0;
         let refusal = loop {
-            match shard.append(queue, &parts(BUSY.0, &body, ""), 0) {
+            match shard.append(queue, &tagged(parts(BUSY.0, &body, ""), 0)) {
                 Ok(appended) => {
                     sent += 1;
                     assert!(acknowledged(&shard, appended.end, false).await);

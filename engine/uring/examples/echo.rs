@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use ringmq_io::sync::Event;
 use ringmq_io::{
-    AlignedBuf, BLOCK, Chunk, Class, Disk, Env, File, Lanes, Listener, Mesh, Net, OpenMode, Region, Sharing,
-    Stream,
+    AlignedBuf, BLOCK, Blocks, Chunk, Class, Disk, Env, File, Lanes, Listener, Mesh, Net, OpenMode, Region,
+    Sharing, Stream,
 };
 use ringmq_uring::{UringEnv, UringStream, run};
 
@@ -177,7 +177,7 @@ async fn disk(env: &UringEnv, dir: &Path) {
     let _ = env.disk().remove(&path).await;
     let file = env.disk().open(&path, OpenMode::CreateNew).await.expect("a file");
     let began = Instant::now();
-    file.preallocate(FILE).await.expect("room");
+    file.preallocate(FILE, Blocks::Write).await.expect("room");
     println!("preallocate {} MiB: {:?}", FILE >> 20, began.elapsed());
 
     let mut buf = AlignedBuf::zeroed(BLOCK);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ringmq_io::limits::PREALLOCATE_STEP_BYTES;
-use ringmq_io::{AlignedBuf, BLOCK, File};
+use ringmq_io::{AlignedBuf, BLOCK, Blocks, File};
 
 use crate::blocking::Blocking;
 use crate::driver::{Driver, check};
@@ -177,7 +177,7 @@ impl File for UringFile {
         self.fsync(true).await
     }
 
-    async fn preallocate(&self, len: u64) -> io::Result<()> {
+    async fn preallocate(&self, len: u64, blocks: Blocks) -> io::Result<()> {
         assert_aligned(len, 0);
         let old = self.len();
         if len <= old {
@@ -190,13 +190,13 @@ impl File for UringFile {
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
             other => other.map(drop).map_err(|e| self.named("preallocate", old, e)),
         };
-        // Then bytes: until they are written, the first sync after each write would change metadata.
-        let written = match allocated {
-            Ok(()) => match self.write_zeros(old..len).await {
+        let written = match (allocated, blocks) {
+            (Ok(()), Blocks::Reserve) => self.fsync(false).await,
+            (Ok(()), Blocks::Write) => match self.write_zeros(old..len).await {
                 Ok(()) => self.fsync(false).await,
                 Err(e) => Err(e),
             },
-            Err(e) => Err(e),
+            (Err(e), _) => Err(e),
         };
         if written.is_err() {
             // Gives back what was taken; the first error is the one that counts.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ringmq_io::{Class, Env};
 use ringmq_simenv::SimEnv;
-use ringmq_store::{AppendError, Appended, QueueRef, ReadOutcome, Shard};
+use ringmq_store::{AppendError, Appended, Keys, NewRecord, QueueRef, ReadOutcome, Shard};
 use ringmq_wire::message::RecordParts;
 
 use crate::dump::{LIMITS, cut};
@@ -65,7 +65,7 @@ async fn append(
     env: &SimEnv,
     shard: &Shard<SimEnv>,
     queue: QueueRef,
-    batch: &[(RecordParts<'_>, i64)],
+    batch: &[NewRecord<'_>],
 ) -> Option<Appended> {
     loop {
         match shard.append_batch(queue, batch) {
@@ -121,13 +121,15 @@ pub async fn send(
     let handle = shard.queue(name.topic, name.id);
     let bodies = bodies(env);
     let key = format!("KEYS\u{1}k{}\u{2}", env.random() % 50);
-    let batch: Vec<_> = bodies.iter().map(|body| (parts(name.topic, body, &key), 3)).collect();
+    let new = |body| {
+        let parts = parts(name.topic, body, &key);
+        NewRecord::new(parts, 3, Keys::read(parts.properties)).expect("it fits")
+    };
+    let batch: Vec<_> = bodies.iter().map(|body| new(body)).collect();
     let Some(appended) = append(env, shard, handle, &batch).await else { return false };
     let offsets = appended.queue_offset..appended.queue_offset + batch.len() as u64;
-    for ((offset, physical), (record, _)) in
-        offsets.clone().zip(appended.physical_offsets(&batch)).zip(&batch)
-    {
-        let bytes = stored(record, name.id, offset, physical, appended.store_time_ms);
+    for ((offset, physical), body) in offsets.clone().zip(appended.physical_offsets(&batch)).zip(&bodies) {
+        let bytes = stored(&parts(name.topic, body, &key), name.id, offset, physical, appended.store_time_ms);
         model.borrow_mut().stored(queue, offset, physical, bytes);
     }
     if !acknowledged(shard, appended.end, name.sync, bug).await {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_lite::future::zip;
 
-use crate::{AlignedBuf, BLOCK, Disk, Env, File, Mapped, OpenMode};
+use crate::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, Mapped, OpenMode};
 
 pub async fn all<E: Env>(env: &E, dir: &Path) {
     what_is_written_is_read(env, dir).await;
@@ -103,13 +103,15 @@ pub async fn a_read_past_the_end_fails<E: Env>(env: &E, dir: &Path) {
 pub async fn preallocation_keeps_and_zeroes<E: Env>(env: &E, dir: &Path) {
     let file = create(env, &fresh(env, dir, "preallocate").await.join("a")).await;
     file.write_at(0, filled(BLOCK, 5)).await.expect("a write");
-    file.preallocate(64 * BLOCK as u64).await.expect("room");
-    assert_eq!(file.len(), 64 * BLOCK as u64);
-    let read = file.read_at(0, 64 * BLOCK).await.expect("a read");
-    assert!(read[..BLOCK].iter().all(|b| *b == 5), "what was there is kept");
-    assert!(read[BLOCK..].iter().all(|b| *b == 0));
-    file.preallocate(4 * BLOCK as u64).await.expect("nothing to do");
-    assert_eq!(file.len(), 64 * BLOCK as u64, "preallocation never shrinks");
+    for (len, blocks) in [(64, Blocks::Write), (128, Blocks::Reserve)] {
+        file.preallocate(len * BLOCK as u64, blocks).await.expect("room");
+        assert_eq!(file.len(), len * BLOCK as u64);
+        let read = file.read_at(0, len as usize * BLOCK).await.expect("a read");
+        assert!(read[..BLOCK].iter().all(|b| *b == 5), "what was there is kept");
+        assert!(read[BLOCK..].iter().all(|b| *b == 0));
+        file.preallocate(4 * BLOCK as u64, blocks).await.expect("nothing to do");
+        assert_eq!(file.len(), len * BLOCK as u64, "preallocation never shrinks");
+    }
 }
 
 /// Bytes that were cut off are zeros when the file grows again.
@@ -127,7 +129,7 @@ pub async fn truncation_cuts<E: Env>(env: &E, dir: &Path) {
 /// Writes to different places of one file may be under way together, with a sync among them.
 pub async fn operations_run_at_the_same_time<E: Env>(env: &E, dir: &Path) {
     let file = create(env, &fresh(env, dir, "together").await.join("a")).await;
-    file.preallocate(16 * BLOCK as u64).await.expect("room");
+    file.preallocate(16 * BLOCK as u64, Blocks::Write).await.expect("room");
     let (first, second) = (file.clone(), file.clone());
     let writes = zip(
         async {
@@ -152,7 +154,7 @@ pub async fn operations_run_at_the_same_time<E: Env>(env: &E, dir: &Path) {
 /// A write whose future is dropped is done or not, block by block, and harms nothing else.
 pub async fn a_dropped_write_does_no_harm<E: Env>(env: &E, dir: &Path) {
     let file = create(env, &fresh(env, dir, "dropped").await.join("a")).await;
-    file.preallocate(8 * BLOCK as u64).await.expect("room");
+    file.preallocate(8 * BLOCK as u64, Blocks::Write).await.expect("room");
     for _ in 0..20 {
         let mut write = Box::pin(file.write_at(0, filled(8 * BLOCK, 7)));
         let _ = futures_lite::future::poll_once(&mut write).await;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode, Region};
+use crate::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode, Region};
 
 pub async fn all<E: Env>(env: &E, dir: &Path) {
     a_region_keeps_its_bytes(env, dir).await;
@@ -52,7 +52,7 @@ pub async fn a_region_is_written_to_a_file<E: Env>(env: &E, dir: &Path) {
         region.with_mut(block * BLOCK..(block + 1) * BLOCK, |bytes| bytes.fill(block as u8));
     }
     let file = env.disk().open(&dir.join("segment"), OpenMode::CreateNew).await.expect("a file");
-    file.preallocate(128 * BLOCK as u64).await.expect("room");
+    file.preallocate(128 * BLOCK as u64, Blocks::Write).await.expect("room");
     file.write_region(32 * BLOCK as u64, &region, 8 * BLOCK..64 * BLOCK).await.expect("a write");
     file.write_at(0, AlignedBuf::zeroed(BLOCK)).await.expect("a write");
     file.sync().await.expect("a sync");

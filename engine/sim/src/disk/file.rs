@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_io::{AlignedBuf, BLOCK, File, OpenMode, Region};
+use ringmq_io::{AlignedBuf, BLOCK, Blocks, File, OpenMode, Region};
 
 use super::fs::{Data, InFlight, Inode};
 use super::region::SimRegion;
@@ -186,7 +186,7 @@ impl File for SimFile {
         done.await
     }
 
-    async fn preallocate(&self, len: u64) -> io::Result<()> {
+    async fn preallocate(&self, len: u64, _blocks: Blocks) -> io::Result<()> {
         self.check_writable()?;
         let file = self.clone();
         let done = self.process.after(self.latency(len as usize), move |inner| {

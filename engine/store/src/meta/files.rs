@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode};
+use ringmq_io::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode};
 
 use super::record::{Header, LOG_MAGIC, encode_header};
 
@@ -49,7 +49,7 @@ pub async fn put_log<E: Env>(
     let disk = env.disk();
     let spare = dir.join(SPARE);
     let file = open_or_create(disk, &spare).await?;
-    file.preallocate(file_bytes).await?;
+    file.preallocate(file_bytes, Blocks::Write).await?;
     file.write_at(0, encode_header(LOG_MAGIC, header)).await?;
     let mut at = 0;
     while ((BLOCK + at) as u64) < file_bytes {
@@ -71,7 +71,7 @@ pub async fn put_log<E: Env>(
 /// Makes the next spare; without room for it there is none, which only a later rotation notices.
 pub async fn prepare_spare<E: Env>(env: &E, dir: &Path, file_bytes: u64) -> io::Result<()> {
     let file = open_or_create(env.disk(), &dir.join(SPARE)).await?;
-    file.preallocate(file_bytes).await?;
+    file.preallocate(file_bytes, Blocks::Write).await?;
     file.sync().await?;
     env.disk().sync_dir(dir).await
 }

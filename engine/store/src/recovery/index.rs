@@ -17,6 +17,7 @@ use crate::entry::Entry;
 use crate::entry_log::EntryLog;
 use crate::floor::Floor;
 use crate::inner::TopicDrop;
+use crate::keys::{KeyEntry, Keys, OpenKeys};
 use crate::queues::{Queue, Queues, Run};
 use crate::sealed::SealedIndex;
 
@@ -24,6 +25,8 @@ pub struct IndexBuilder {
     dir: PathBuf,
     pub queues: Queues,
     pub drops: Vec<TopicDrop>,
+    /// Of the records that were walked.
+    pub keys: OpenKeys,
     pub records: u64,
     recycled: bool,
     quarantined_bytes: u64,
@@ -46,6 +49,7 @@ impl IndexBuilder {
             dir: dir.into(),
             queues,
             drops: Vec::new(),
+            keys: OpenKeys::default(),
             records: 0,
             recycled: floor.log_start > 0,
             quarantined_bytes: 0,
@@ -168,7 +172,11 @@ impl IndexBuilder {
                 return Err(self.contradiction(what));
             }
         }
-        self.queues.get_mut(number).open.push(Entry {
+        let queue = self.queues.get_mut(number);
+        for key in Keys::read(record.properties).iter() {
+            self.keys.push(KeyEntry { hash: queue.topic_hash.key(key), position });
+        }
+        queue.open.push(Entry {
             position,
             tags_code: slot.tags_code,
             store_time_ms: record.store_timestamp,

@@ -28,6 +28,7 @@ use table::{At, Decision, Facts, Later, decide};
 use crate::OpenError;
 use crate::batch::LogId;
 use crate::inner::TopicDrop;
+use crate::keys::OpenKeys;
 use crate::provision::add_segment;
 use crate::queues::Queues;
 use crate::sealed::SealedIndex;
@@ -41,8 +42,8 @@ pub struct Recovered {
     pub drops: Vec<TopicDrop>,
     /// Where the log goes on.
     pub end: u64,
-    /// First position whose keys are in no sealed index.
-    pub unsealed: u64,
+    /// Of what is in no sealed index.
+    pub keys: OpenKeys,
     pub report: RecoveryReport,
 }
 
@@ -85,7 +86,7 @@ pub async fn recover<E: Env>(
         queues: walk.index.queues,
         drops: walk.index.drops,
         end: walk.position,
-        unsealed,
+        keys: walk.index.keys,
         report: walk.report,
     })
 }

@@ -24,6 +24,8 @@ const MAGIC: [u8; 8] = *b"RINGMQIX";
 const VERSION: u32 = 1;
 const HEADER_USED: usize = 96;
 
+/// What blocks of entries and of keys begin with alike.
+const BLOCK_HEAD: usize = 16;
 const ENTRY_HEAD: usize = 32;
 pub const ENTRIES_PER_BLOCK: usize = (BLOCK - ENTRY_HEAD) / ENTRY_BYTES;
 const KEY_BYTES: usize = 16;
@@ -164,26 +166,32 @@ impl Page {
     }
 }
 
-/// Fills `block` (4 KiB of zeros) with entries; `first` is the index of the first.
-pub fn encode_entries(block: &mut [u8], first: u64, entries: &[Entry]) {
-    assert!(entries.len() <= ENTRIES_PER_BLOCK);
-    for (slot, entry) in block[ENTRY_HEAD..].chunks_exact_mut(ENTRY_BYTES).zip(entries) {
-        slot.copy_from_slice(&entry.encode());
-    }
-    seal_block(block, first, entries.len());
+/// Writes entry number `at` of a block.
+pub fn encode_entry(block: &mut [u8], at: usize, entry: &Entry) {
+    block[ENTRY_HEAD + at * ENTRY_BYTES..][..ENTRY_BYTES].copy_from_slice(&entry.encode());
 }
 
+/// Completes a block of `count` entries; `first` is the index of the first.
+pub fn seal_entries(block: &mut [u8], first: u64, count: usize) {
+    assert!(count <= ENTRIES_PER_BLOCK);
+    block[BLOCK_HEAD..ENTRY_HEAD].fill(0);
+    seal_block(block, first, count, ENTRY_HEAD + count * ENTRY_BYTES);
+}
+
+/// Writes a block of keys; `first` is the index of the first.
 pub fn encode_keys(block: &mut [u8], first: u64, keys: &[KeyEntry]) {
     assert!(keys.len() <= KEYS_PER_BLOCK);
     for (slot, key) in block[KEY_HEAD..].chunks_exact_mut(KEY_BYTES).zip(keys) {
         slot[..8].copy_from_slice(&key.hash.to_le_bytes());
         slot[8..].copy_from_slice(&key.position.to_le_bytes());
     }
-    seal_block(block, first, keys.len());
+    seal_block(block, first, keys.len(), KEY_HEAD + keys.len() * KEY_BYTES);
 }
 
-fn seal_block(block: &mut [u8], first: u64, count: usize) {
+/// Head and checksum of a block of which `used` bytes are written; the rest may have held anything.
+fn seal_block(block: &mut [u8], first: u64, count: usize, used: usize) {
     assert_eq!(block.len(), BLOCK);
+    block[used..].fill(0);
     block[4..8].copy_from_slice(&(count as u32).to_le_bytes());
     block[8..16].copy_from_slice(&first.to_le_bytes());
     let crc = crc32c::crc32c(&block[4..]);
@@ -269,8 +277,11 @@ mod tests {
             let list: Vec<Entry> = (0..count as u64)
                 .map(|i| Entry { position: i * 100, tags_code: -1, store_time_ms: 5, size: 9, crc: 7 })
                 .collect();
-            let mut block = vec![0; BLOCK];
-            encode_entries(&mut block, first, &list);
+            let mut block = vec![0xAA; BLOCK];
+            for (at, entry) in list.iter().enumerate() {
+                encode_entry(&mut block, at, entry);
+            }
+            seal_entries(&mut block, first, list.len());
             prop_assert_eq!(entries(&block, first).unwrap().collect::<Vec<_>>(), list);
             prop_assert!(entries(&block, first.wrapping_add(1)).is_none());
             block[bit / 8] ^= 1 << (bit % 8);
@@ -280,7 +291,7 @@ mod tests {
         #[test]
         fn key_blocks_round_trip(count in 0usize..=255, first: u64) {
             let list: Vec<KeyEntry> = (0..count as u64).map(|i| KeyEntry { hash: i << 40, position: i }).collect();
-            let mut block = vec![0; BLOCK];
+            let mut block = vec![0xAA; BLOCK];
             encode_keys(&mut block, first, &list);
             prop_assert_eq!(keys(&block, first).unwrap().collect::<Vec<_>>(), list);
         }

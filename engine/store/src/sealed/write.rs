@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
 
-use super::format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, encode_entries, encode_keys};
+use super::format::{
+    ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, encode_entry, encode_keys, seal_entries,
+};
 use crate::entry::Entry;
 use crate::envelope::{create_anew, temporary_name};
 use crate::keys::KeyEntry;
@@ -24,7 +26,8 @@ pub struct IndexWriter<E: Env> {
     buffer: AlignedBuf,
     used: usize,
     written: u64,
-    entries: Vec<Entry>,
+    /// Entries of the block at `used` that is not full yet.
+    in_block: usize,
     entry_count: u64,
     key_count: u64,
     catalog_bytes: u64,
@@ -40,7 +43,7 @@ impl<E: Env> IndexWriter<E> {
             buffer: AlignedBuf::zeroed(BUFFER),
             used: 0,
             written: BLOCK as u64,
-            entries: Vec::with_capacity(ENTRIES_PER_BLOCK),
+            in_block: 0,
             entry_count: 0,
             key_count: 0,
             catalog_bytes: 0,
@@ -54,9 +57,10 @@ impl<E: Env> IndexWriter<E> {
 
     pub async fn entries(&mut self, entries: &[Entry]) -> io::Result<()> {
         for entry in entries {
-            self.entries.push(*entry);
+            encode_entry(&mut self.buffer[self.used..][..BLOCK], self.in_block, entry);
+            self.in_block += 1;
             self.entry_count += 1;
-            if self.entries.len() == ENTRIES_PER_BLOCK {
+            if self.in_block == ENTRIES_PER_BLOCK {
                 self.entry_block().await?;
             }
         }
@@ -64,16 +68,15 @@ impl<E: Env> IndexWriter<E> {
     }
 
     async fn entry_block(&mut self) -> io::Result<()> {
-        let first = self.entry_count - self.entries.len() as u64;
-        let used = self.used;
-        encode_entries(&mut self.buffer[used..used + BLOCK], first, &self.entries);
-        self.entries.clear();
+        let count = std::mem::take(&mut self.in_block);
+        let first = self.entry_count - count as u64;
+        seal_entries(&mut self.buffer[self.used..][..BLOCK], first, count);
         self.advance(BLOCK).await
     }
 
     /// All keys, sorted. After the last entry.
     pub async fn keys(&mut self, keys: &[KeyEntry]) -> io::Result<()> {
-        if !self.entries.is_empty() {
+        if self.in_block > 0 {
             self.entry_block().await?;
         }
         for chunk in keys.chunks(KEYS_PER_BLOCK) {
@@ -107,9 +110,13 @@ impl<E: Env> IndexWriter<E> {
 
     async fn drain(&mut self) -> io::Result<()> {
         let len = self.used.next_multiple_of(BLOCK);
-        let full = std::mem::replace(&mut self.buffer, AlignedBuf::zeroed(BUFFER));
-        let out = if len == full.len() { full } else { AlignedBuf::copy_of(&full[..len]) };
-        self.file.write_at(self.written, out).await?;
+        self.buffer[self.used..len].fill(0);
+        if len == BUFFER {
+            let full = std::mem::replace(&mut self.buffer, AlignedBuf::zeroed(0));
+            self.buffer = self.file.write_at(self.written, full).await?;
+        } else {
+            self.file.write_at(self.written, AlignedBuf::copy_of(&self.buffer[..len])).await?;
+        }
         self.written += len as u64;
         self.used = 0;
         self.env.yield_now().await;
@@ -118,7 +125,7 @@ impl<E: Env> IndexWriter<E> {
 
     /// Writes the header and puts the file in its place, durable. Counts in `header` are filled in here.
     pub async fn finish(mut self, header: IndexHeader) -> io::Result<()> {
-        assert!(self.entries.is_empty(), "keys come between entries and catalog");
+        assert!(self.in_block == 0, "keys come between entries and catalog");
         if self.used > 0 {
             self.drain().await?;
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringmq_io::Env;
 use ringmq_store::{
-    AppendError, Appended, OpenError, QueueRef, ReadLimits, ReadOutcome, RecoveryReport, Shard, StoreConfig,
-    StoreHandle, open_store,
+    AppendError, Appended, Keys, NewRecord, OpenError, QueueRef, ReadLimits, ReadOutcome, RecoveryReport,
+    Shard, StoreConfig, StoreHandle, open_store,
 };
 use ringmq_wire::message::{RecordParts, RecordView, records};
 
@@ -52,6 +52,11 @@ pub fn parts<'a>(topic: &'a str, body: &'a [u8], properties: &'a str) -> RecordP
         properties,
         added_properties: "",
     }
+}
+
+/// A record to append.
+pub fn tagged<'a>(parts: RecordParts<'a>, tags_code: i64) -> NewRecord<'a> {
+    NewRecord::new(parts, tags_code, Keys::read(parts.properties)).expect("it fits")
 }
 
 /// The bytes that the store must have made of `parts`.
@@ -116,11 +121,7 @@ impl Model {
 pub type SharedModel = Rc<RefCell<Model>>;
 
 /// Appends, waiting for room; `None` when the shard takes nothing any more.
-pub async fn append<E: Env>(
-    shard: &Shard<E>,
-    queue: QueueRef,
-    batch: &[(RecordParts<'_>, i64)],
-) -> Option<Appended> {
+pub async fn append<E: Env>(shard: &Shard<E>, queue: QueueRef, batch: &[NewRecord<'_>]) -> Option<Appended> {
     loop {
         match shard.append_batch(queue, batch) {
             Ok(appended) => return Some(appended),
@@ -239,7 +240,7 @@ pub async fn produce<E: Env>(env: E, shard: Shard<E>, model: SharedModel, name: 
             .collect();
         let key = format!("KEYS\u{1}k{}\u{2}", env.random() % 50);
         let batch: Vec<_> =
-            bodies.iter().enumerate().map(|(i, body)| (parts(name.0, body, &key), i as i64)).collect();
+            bodies.iter().enumerate().map(|(i, body)| tagged(parts(name.0, body, &key), i as i64)).collect();
         let Some(appended) = append(&shard, queue, &batch).await else {
             return;
         };
@@ -247,9 +248,9 @@ pub async fn produce<E: Env>(env: E, shard: Shard<E>, model: SharedModel, name: 
             return;
         }
         let physicals = appended.physical_offsets(&batch);
-        for (at, ((record, _), physical)) in batch.iter().zip(physicals).enumerate() {
+        for (at, (body, physical)) in bodies.iter().zip(physicals).enumerate() {
             let offset = appended.queue_offset + at as u64;
-            let bytes = stored(record, name.1, offset, physical, appended.store_time_ms);
+            let bytes = stored(&parts(name.0, body, &key), name.1, offset, physical, appended.store_time_ms);
             model.borrow_mut().promise(name, offset, Promise { bytes, durable: sync });
         }
         if env.random().is_multiple_of(8) {
@@ -265,7 +266,7 @@ pub async fn drop_again<E: Env>(shard: Shard<E>, model: SharedModel, name: Queue
         for number in 0..20u32 {
             let body = number.to_be_bytes();
             let record = parts(name.0, &body, "");
-            let Some(appended) = append(&shard, queue, &[(record, 0)]).await else {
+            let Some(appended) = append(&shard, queue, &[tagged(record, 0)]).await else {
                 return;
             };
             if !acknowledged(&shard, appended.end, true).await {
