@@ -21,7 +21,7 @@ const BUCKETS_MAX: usize = 1 << 16;
 pub async fn sorted_keys_below<E: Env>(inner: &Inner<E>, end: u64) -> Vec<KeyEntry> {
     let total = inner.keys.borrow().count_below(end);
     let buckets = (total / BUCKET).next_power_of_two().min(BUCKETS_MAX);
-    let bucket_of = |key: &KeyEntry| (u128::from(key.hash) * buckets as u128 >> 64) as usize;
+    let bucket_of = |key: &KeyEntry| ((u128::from(key.hash) * buckets as u128) >> 64) as usize;
     // Where the next key of each bucket goes; first their sizes.
     let mut next = vec![0usize; buckets];
     let mut at = 0;
