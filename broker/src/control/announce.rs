@@ -3,7 +3,8 @@
 //! Owns: the changes that wait for the journal. Invariants: a change is published to the cores, and offered to the name
 //! servers, only when its entry is durable, so that no message is acknowledged in a topic that a crash could take
 //! back; changes are published in the order of their entries.
-//! On failure: a latched journal publishes nothing more; whoever waits gets the reason.
+//! On failure: a latched journal publishes nothing more, a stalled one nothing until there is room; whoever waits gets the
+//! reason.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use ringmq_io::Env;
 use ringmq_io::sync::{Event, Watermark};
+use ringmq_store::meta::{NotDurable, Unwilling};
 use ringmq_wire::code::response_code;
 
 use super::Control;
@@ -24,7 +26,6 @@ pub(super) struct Announcements {
     /// Number of the last entry whose change was published.
     done: Watermark,
     last: Cell<u64>,
-    failed: RefCell<Option<String>>,
 }
 
 impl<E: Env> Control<E> {
@@ -42,10 +43,11 @@ impl<E: Env> Control<E> {
         let announcements = &self.announcements;
         let wanted = announcements.last.get();
         while announcements.done.get() < wanted {
-            if let Some(reason) = &*announcements.failed.borrow() {
-                return Err(journal_failed(reason));
+            // What is durable is published, whatever becomes of the journal.
+            self.log.durable_or_stalled(wanted).await.map_err(|error| not_durable(&error))?;
+            if announcements.done.get() < wanted {
+                announcements.done.moved().await;
             }
-            announcements.done.moved().await;
         }
         Ok(())
     }
@@ -61,8 +63,6 @@ impl<E: Env> Control<E> {
             };
             if let Err(latched) = self.log.wait_durable(entry).await {
                 tracing::error!(%latched, "metadata journal failed; topics and groups cannot change any more");
-                *announcements.failed.borrow_mut() = Some(latched.to_string());
-                announcements.done.poke();
                 return;
             }
             let (_, change) = announcements.waiting.borrow_mut().pop_front().expect("only this task takes");
@@ -79,6 +79,17 @@ impl<E: Env> Control<E> {
     }
 }
 
-pub(super) fn journal_failed(reason: &str) -> Refusal {
-    Refusal::new(response_code::SYSTEM_ERROR, format!("metadata journal failed: {reason}"))
+/// What a caller hears whose change is made but not durable.
+pub(super) fn not_durable(error: &NotDurable) -> Refusal {
+    Refusal::new(response_code::SYSTEM_ERROR, error.to_string())
+}
+
+/// What a caller hears whose change was not made.
+pub(super) fn unwilling(error: &Unwilling) -> Refusal {
+    match error {
+        Unwilling::Behind => Refusal::new(response_code::SYSTEM_BUSY, format!("[RINGMQ_BUSY] {error}")),
+        Unwilling::Latched(_) | Unwilling::Stalled(_) => {
+            Refusal::new(response_code::SYSTEM_ERROR, error.to_string())
+        }
+    }
 }

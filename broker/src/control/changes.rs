@@ -70,10 +70,10 @@ impl<E: Env> Control<E> {
         Ok(())
     }
 
-    /// The group, made with default settings if it may make itself by its first use.
-    pub fn group_or_auto_created(&self, name: &str) -> Option<Rc<GroupConfig>> {
+    /// The group, made with default settings if it may make itself by its first use. Refused if the journal takes none.
+    pub fn group_or_auto_created(&self, name: &str) -> Result<Option<Rc<GroupConfig>>, Refusal> {
         if let Some(group) = self.state.borrow().groups.get(name) {
-            return Some(group.clone());
+            return Ok(Some(group.clone()));
         }
         let config = &self.core.config;
         if !groups::may_be_auto_created(
@@ -81,13 +81,14 @@ impl<E: Env> Control<E> {
             config.auto_create_subscription_group,
             config.enable_create_sys_group,
         ) {
-            return None;
+            return Ok(None);
         }
+        self.may_change()?;
         if let Err(error) = self.put_group(groups::named(name)) {
             tracing::warn!(group = name, %error, "group not created");
-            return None;
+            return Ok(None);
         }
-        self.state.borrow().groups.get(name).cloned()
+        Ok(self.state.borrow().groups.get(name).cloned())
     }
 
     /// The group's retry topic must be there, with this order flag: clients subscribe to it, and tools find a group's
@@ -97,18 +98,20 @@ impl<E: Env> Control<E> {
         group: &GroupConfig,
         order: bool,
         unit_mode: bool,
-    ) -> Result<(), TopicError> {
+    ) -> Result<(), Refusal> {
         let name = names::retry_topic(&group.group_name);
         let known = self.state.borrow().topics.get(&name).cloned();
-        match known {
-            Some(topic) if topic.order == order => Ok(()),
-            Some(topic) => self.put_topic(TopicConfig { order, ..(*topic).clone() }),
-            None => self.put_topic(TopicConfig {
+        let topic = match known {
+            Some(topic) if topic.order == order => return Ok(()),
+            Some(topic) => TopicConfig { order, ..(*topic).clone() },
+            None => TopicConfig {
                 order,
                 topic_sys_flag: if unit_mode { SYS_FLAG_UNIT_SUB } else { 0 },
                 ..topics::plain(name, groups::retry_queues(group))
-            }),
-        }
+            },
+        };
+        self.may_change()?;
+        self.put_topic(topic).map_err(|error| topic_refusal(&error))
     }
 
     /// A send to a topic that does not exist (RocketMQ 5.5.0 AbstractSendMessageProcessor#msgCheck).

@@ -3,8 +3,9 @@
 //! Invariants: a two-way commit is answered when its entry is durable; one-way commits, and those that pulls carry, are
 //! gathered and journalled each `GATHER`, always with the present value of the queue; an offset is shown to a client
 //! only once it is durable, so what a client has seen never goes back.
-//! On failure: a crash loses one-way commits of the last moment, which nobody was promised or shown; a latched journal refuses
-//! two-way commits with its reason and goes on serving from memory.
+//! On failure: a crash loses one-way commits of the last moment, which nobody was promised or shown; a journal that is
+//! latched or has no room refuses two-way commits with its reason, and offsets are served from memory: that has been
+//! reported, and consumers go on.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,11 +13,11 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use ringmq_io::Env;
 use ringmq_io::limits::{META_ENTRY_BYTES_MAX, META_LOG_BYTES_BEFORE_SNAPSHOT, SNAPSHOT_ENTRIES_PER_TURN};
-use ringmq_store::meta::Latched;
+use ringmq_store::meta::{Latched, NotDurable};
 use ringmq_wire::code::response_code;
 
 use super::Control;
-use super::announce::journal_failed;
+use super::announce::not_durable;
 use super::journal::{self, SnapshotWriter};
 use super::offsets::Commit;
 use crate::control_plane::CarriedCommit;
@@ -95,7 +96,7 @@ impl<E: Env> Control<E> {
     }
 
     pub async fn durable(&self, entry: u64) -> Result<(), Refusal> {
-        self.log.wait_durable(entry).await.map_err(|latched| journal_failed(&latched.to_string()))
+        self.log.durable_or_stalled(entry).await.map_err(|error| not_durable(&error))
     }
 
     /// Is everything that the offsets in memory say durable?
@@ -105,14 +106,18 @@ impl<E: Env> Control<E> {
             && self.log.durable().get() >= self.last_entry.get()
     }
 
-    /// Everything committed so far, one-way or not, is durable when this returns.
+    /// Everything committed so far, one-way or not, is durable when this returns. Offsets stay gathered in memory while
+    /// the journal has no room.
     pub async fn flush_offsets(&self) -> Result<(), Refusal> {
-        let failed = |latched: Latched| journal_failed(&latched.to_string());
+        let failed = |error: NotDurable| not_durable(&error);
+        if let Some(stalled) = self.log.stalled() {
+            return Err(failed(stalled.into()));
+        }
         self.offsets_in_hand.set(self.offsets_in_hand.get() + 1);
         let appended = self.append_dirty_offsets().await;
         self.offsets_in_hand.set(self.offsets_in_hand.get() - 1);
-        appended.map_err(failed)?;
-        self.log.wait_durable(self.last_entry.get()).await.map_err(failed)
+        appended.map_err(|latched| failed(latched.into()))?;
+        self.log.durable_or_stalled(self.last_entry.get()).await.map_err(failed)
     }
 
     async fn append_dirty_offsets(&self) -> Result<(), Latched> {
@@ -137,9 +142,23 @@ impl<E: Env> Control<E> {
                 continue;
             }
             self.core.env.sleep(GATHER).or(stop.wait()).await;
-            if let Err(refusal) = self.flush_offsets().await {
-                tracing::error!(reason = refusal.remark, "consumer offsets are not journalled any more");
-                return;
+            let room = async { Some(self.log.room().await) };
+            match room
+                .or(async {
+                    stop.wait().await;
+                    None
+                })
+                .await
+            {
+                Some(Ok(())) => {
+                    // A refusal now is a stall, which `room` waits for, or a latch, which it tells.
+                    let _ = self.flush_offsets().await;
+                }
+                Some(Err(latched)) => {
+                    tracing::error!(%latched, "consumer offsets are not journalled any more");
+                    return;
+                }
+                None => return,
             }
         }
     }

@@ -5,8 +5,9 @@
 //! who holds which lock lives in memory only.
 //! Invariants: one instance, on core 0, which never leaves its thread; no `RefCell` is borrowed over an await; what
 //! clients are promised is durable first. The requests that end here are in `handlers/`, one file each.
-//! On failure: a journal that cannot be written latches: changes are refused with its reason, reads and deliveries
-//! go on.
+//! On failure: a journal that cannot be written latches, one whose disk is full stalls until there is room: changes are
+//! refused with its reason before they are made, reads, deliveries and heartbeats of known groups go on. A change that
+//! was made when the stall began is answered with the reason as well; it takes effect when there is room.
 
 mod announce;
 pub mod attributes;
@@ -32,11 +33,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
-use ringmq_io::limits::META_BUFFER_BYTES_MAX;
 use ringmq_io::sync::Event;
 use ringmq_io::{Class, Env};
-use ringmq_store::meta::MetaLog;
-use ringmq_wire::code::response_code;
+use ringmq_store::meta::{MetaLog, Unwilling};
 use thiserror::Error;
 
 use announce::Announcements;
@@ -170,20 +169,19 @@ impl<E: Env> Control<E> {
         number
     }
 
-    /// Is there room in the journal for another request that changes something?
-    pub fn check_room(&self) -> Result<(), Refusal> {
-        if self.log.has_room() {
-            return Ok(());
-        }
-        let why = self.log.stalled().map_or_else(|| "the disk is behind".to_string(), |why| why.to_string());
-        let remark =
-            format!("[RINGMQ_BUSY] metadata journal: half of {META_BUFFER_BYTES_MAX} bytes wait: {why}");
-        Err(Refusal::new(response_code::SYSTEM_BUSY, remark))
+    /// Does the journal take another change? Asked before anything is changed.
+    pub fn may_change(&self) -> Result<(), Refusal> {
+        self.log.willing().map_err(|unwilling| announce::unwilling(&unwilling))
     }
 
-    /// Waits for such room.
+    /// The same, but a journal that is only behind is waited for.
     async fn room(&self) -> Result<(), Refusal> {
-        self.log.room().await.map_err(|latched| announce::journal_failed(&latched.to_string()))
+        match self.log.willing() {
+            Err(Unwilling::Behind) => {
+                self.log.room().await.map_err(|latched| announce::not_durable(&latched.into()))
+            }
+            other => other.map_err(|unwilling| announce::unwilling(&unwilling)),
+        }
     }
 
     /// Number of the journal's last entry: tells whether something was changed.

@@ -15,8 +15,8 @@ use crate::request::{Handled, LocalFuture, Request};
 impl<E: Env> ControlPlane<E> for Control<E> {
     fn on_request(self: Rc<Self>, request: &Request<'_, '_, E>) -> Handled {
         let control = &self;
-        if may_change(request.command.code)
-            && let Err(refusal) = control.check_room()
+        if is_change(request.command.code)
+            && let Err(refusal) = control.may_change()
         {
             return request.refuse(refusal.code, &refusal.remark);
         }
@@ -65,7 +65,7 @@ impl<E: Env> ControlPlane<E> for Control<E> {
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>> {
         Box::pin(async move {
             self.room().await?;
-            if self.group_or_auto_created(&group).is_none() {
+            if self.group_or_auto_created(&group)?.is_none() {
                 let remark = format!("subscription group [{group}] does not exist");
                 return Err(Refusal::new(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
             }
@@ -74,15 +74,13 @@ impl<E: Env> ControlPlane<E> for Control<E> {
     }
 }
 
-/// Requests that may append to the journal.
-fn may_change(request: i32) -> bool {
+/// Requests that are an administrator's change. Others ask the journal where they come to change something: a commit
+/// that nobody waits for is kept until there is room, and a heartbeat mostly changes nothing.
+fn is_change(request: i32) -> bool {
     matches!(
         request,
-        code::HEART_BEAT
-            | code::UPDATE_CONSUMER_OFFSET
-            | code::UPDATE_AND_CREATE_TOPIC
+        code::UPDATE_AND_CREATE_TOPIC
             | code::DELETE_TOPIC_IN_BROKER
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
-            | code::GET_SUBSCRIPTIONGROUP_CONFIG
     )
 }

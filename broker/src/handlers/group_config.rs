@@ -17,10 +17,11 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         Err(error) => return bad_header(request, &error),
     };
     match control.group_or_auto_created(header.group) {
-        Some(group) => {
+        Ok(Some(group)) => {
             request.responder().ok_with_body(&json_dialect::to_vec(&*group));
             Handled::Done
         }
-        None => request.refuse(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker"),
+        Ok(None) => request.refuse(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, "No group in this broker"),
+        Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }
 }

@@ -16,9 +16,9 @@ use ringmq_wire::encode::begin_response;
 use ringmq_wire::json_dialect::{self, ConsumeType, ConsumerData, HeartbeatData};
 
 use crate::control::Control;
-use crate::control::clients::{Client, ClientError, ConsumerKind};
+use crate::control::clients::{Client, ConsumerKind};
 use crate::control::names;
-use crate::reply::Responder;
+use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
@@ -58,7 +58,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     for consumer in &beat.consumer_data_set {
         match consumer_beats(control, client, consumer, &beat) {
             Ok(moved) => changed |= moved,
-            Err(error) => return request.refuse(response_code::SYSTEM_ERROR, &error.to_string()),
+            Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
         }
     }
     for producer in &beat.producer_data_set {
@@ -95,19 +95,20 @@ fn consumer_beats<E: Env>(
     client: Client<'_>,
     consumer: &ConsumerData,
     beat: &HeartbeatData,
-) -> Result<bool, ClientError> {
+) -> Result<bool, Refusal> {
     let name = consumer.group_name.as_str();
     if control.core.config.reject_pull_consumer_enable && consumer.consume_type == ConsumeType::Actively {
         return Ok(false);
     }
-    let Some(group) = control.group_or_auto_created(name) else { return Ok(false) };
+    let Some(group) = control.group_or_auto_created(name)? else { return Ok(false) };
     let order = {
         let state = control.state.borrow();
         let is_order = |topic: &str| state.topics.get(topic).is_some_and(|topic| topic.order);
         consumer.subscription_data_set.iter().any(|subscription| is_order(&subscription.topic))
     };
-    if let Err(error) = control.ensure_retry_topic(&group, order, consumer.unit_mode) {
-        tracing::warn!(group = name, %error, "no retry topic");
+    if let Err(refusal) = control.ensure_retry_topic(&group, order, consumer.unit_mode) {
+        // The next beat tries again.
+        tracing::warn!(group = name, reason = refusal.remark, "no retry topic");
     }
     let kind = ConsumerKind {
         consume_type: consumer.consume_type,
@@ -118,7 +119,8 @@ fn consumer_beats<E: Env>(
     let keep_known = beat.heartbeat_fingerprint != 0 && beat.without_sub;
     let subscriptions = (!keep_known).then(|| consumer.subscription_data_set.clone());
     let now = control.uptime_ms();
-    let change = control.clients.borrow_mut().consumer_beats(name, client, kind, subscriptions, now)?;
+    let beaten = control.clients.borrow_mut().consumer_beats(name, client, kind, subscriptions, now);
+    let change = beaten.map_err(|error| Refusal::new(response_code::SYSTEM_ERROR, error.to_string()))?;
     if change.notify {
         tracing::info!(group = name, client = client.id, "consumer group changed");
     }

@@ -58,7 +58,7 @@ fn show<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>, offset: 
     }
     let owner = control.clone();
     control.core.env.spawn(Class::Foreground, async move {
-        // A latched journal serves from memory: it has been reported, and consumers go on.
+        // A journal that is latched or has no room serves from memory: it has been reported, and consumers go on.
         let _ = owner.flush_offsets().await;
         answer_number(responder, "offset", offset);
     });

@@ -24,7 +24,8 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         }
         return Handled::Done;
     }
-    match control.commit(group, topic, queue_id, commit_offset) {
+    let asked = control.may_change().and_then(|()| control.commit(group, topic, queue_id, commit_offset));
+    match asked {
         Err(refusal) => responder.refuse_with(&refusal),
         Ok(entry) => {
             let control = control.clone();

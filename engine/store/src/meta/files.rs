@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use ringmq_io::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode};
 
 use super::record::{Header, LOG_MAGIC, encode_header};
+use super::writer::{FSYNC, Failed};
 
 pub const SNAPSHOT: &str = "SNAPSHOT";
 pub const SNAPSHOT_TEMPORARY: &str = "SNAPSHOT.tmp";
 pub const SPARE: &str = "spare";
 const LOG_PREFIX: &str = "log-";
+/// What there may be no room for while a log file is made.
+const NEXT_FILE: &str = "log file";
 
 /// Bytes of one write while a file is made; the reactor gets its turn in between.
 const PIECE: usize = 1024 * 1024;
@@ -44,13 +47,13 @@ pub async fn put_log<E: Env>(
     file_bytes: u64,
     header: Header,
     records: &[u8],
-) -> io::Result<<E::Disk as Disk>::File> {
+) -> Result<<E::Disk as Disk>::File, Failed> {
     assert!((BLOCK + records.len()) as u64 <= file_bytes, "{} bytes of records", records.len());
     let disk = env.disk();
     let spare = dir.join(SPARE);
-    let file = open_or_create(disk, &spare).await?;
-    file.preallocate(file_bytes, Blocks::Write).await?;
-    file.write_at(0, encode_header(LOG_MAGIC, header)).await?;
+    let file = open_or_create(disk, &spare).await.map_err(Failed::of(NEXT_FILE))?;
+    file.preallocate(file_bytes, Blocks::Write).await.map_err(Failed::of(NEXT_FILE))?;
+    file.write_at(0, encode_header(LOG_MAGIC, header)).await.map_err(Failed::of(NEXT_FILE))?;
     let mut at = 0;
     while ((BLOCK + at) as u64) < file_bytes {
         let len = PIECE.min(file_bytes as usize - BLOCK - at);
@@ -59,12 +62,12 @@ pub async fn put_log<E: Env>(
             let taken = rest.len().min(len);
             piece[..taken].copy_from_slice(&rest[..taken]);
         }
-        file.write_at((BLOCK + at) as u64, piece).await?;
+        file.write_at((BLOCK + at) as u64, piece).await.map_err(Failed::of(NEXT_FILE))?;
         at += len;
     }
-    file.sync().await?;
-    disk.rename(&spare, &log_path(dir, header.lsn)).await?;
-    disk.sync_dir(dir).await?;
+    file.sync().await.map_err(Failed::of(FSYNC))?;
+    disk.rename(&spare, &log_path(dir, header.lsn)).await.map_err(Failed::of(NEXT_FILE))?;
+    disk.sync_dir(dir).await.map_err(Failed::of(FSYNC))?;
     Ok(file)
 }
 

@@ -26,7 +26,9 @@
 //! record of a later group proves that everything before its group had been durable. An acknowledged
 //! entry ([`MetaLog::wait_durable`]) is replayed by every later open.
 //!
-//! On failure: a failed write or sync latches the journal, nothing is acknowledged any more. A torn
+//! On failure: a failed write or sync latches the journal, nothing is acknowledged any more. A write
+//! that finds no room on the disk changed nothing that counts: the journal stalls, tells so to
+//! everybody who asks or waits, tries again by itself, and goes on when there is room. A torn
 //! last group ends the log; damage in what had been durable is an error that names file and offset,
 //! and changes nothing on disk. The directory has one user at a time: the lock on the data directory
 //! above it sees to that.
@@ -35,8 +37,6 @@ mod files;
 mod record;
 mod recovery;
 mod snapshot;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use std::cell::{Cell, RefCell};
@@ -47,7 +47,7 @@ use std::rc::Rc;
 
 use ringmq_io::limits::{META_BUFFER_BYTES_MAX, META_ENTRY_BYTES_MAX, META_FILE_BYTES};
 use ringmq_io::sync::{Event, Stop, Watermark};
-use ringmq_io::{Class, Env};
+use ringmq_io::{BLOCK, Class, Env};
 use thiserror::Error;
 
 pub use recovery::{Replay, TornTail};
@@ -91,6 +91,35 @@ pub struct Latched {
     pub reason: Rc<str>,
 }
 
+/// There is no room on the disk for now. Entries that were appended before stay, and are written when
+/// there is.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("metadata journal has no room for its next {what}: {reason}; it goes on by itself when there is")]
+pub struct Stalled {
+    pub what: &'static str,
+    pub reason: Rc<str>,
+}
+
+/// Why an entry is not durable.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotDurable {
+    #[error(transparent)]
+    Latched(#[from] Latched),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+}
+
+/// Why the journal should get no more entries at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unwilling {
+    #[error(transparent)]
+    Latched(#[from] Latched),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+    #[error("metadata journal: half of {META_BUFFER_BYTES_MAX} bytes wait: the disk is behind")]
+    Behind,
+}
+
 /// A file of the log, as far as entries are concerned.
 #[derive(Clone, Copy, Debug)]
 struct LogFile {
@@ -117,7 +146,7 @@ struct Shared<E: Env> {
     room: Event,
     durable: Watermark,
     latched: RefCell<Option<Latched>>,
-    stalled: RefCell<Option<Rc<str>>>,
+    stalled: RefCell<Option<Stalled>>,
     stop: Stop,
     /// Oldest first; the last one is being written.
     files: RefCell<Vec<LogFile>>,
@@ -142,7 +171,10 @@ impl<E: Env> MetaLog<E> {
         Self::open_with(env, dir, META_FILE_BYTES).await
     }
 
-    async fn open_with(env: &E, dir: &Path, file_bytes: u64) -> Result<(Self, Replay), OpenError> {
+    /// Like [`MetaLog::open`], with log files of another size: small ones show in a test what large ones
+    /// take hours to. No entry may be larger than a file.
+    pub async fn open_with(env: &E, dir: &Path, file_bytes: u64) -> Result<(Self, Replay), OpenError> {
+        assert!(file_bytes.is_multiple_of(BLOCK as u64) && file_bytes > BLOCK as u64, "{file_bytes}");
         let recovered = recovery::recover(env, dir, file_bytes).await?;
         let last = recovered.last_lsn;
         let shared = Rc::new(Shared {
@@ -169,17 +201,19 @@ impl<E: Env> MetaLog<E> {
     ///
     /// Entries are at most [`META_ENTRY_BYTES_MAX`] long (a larger one is a bug of the caller). Beyond
     /// [`META_BUFFER_BYTES_MAX`] of entries that wait for the disk the journal latches: ask
-    /// [`MetaLog::has_room`] before, where the work can be refused.
+    /// [`MetaLog::willing`] before, where the work can be refused.
     pub fn append(&self, entry: &[u8]) -> u64 {
         let shared = &self.shared;
         assert!(entry.len() <= META_ENTRY_BYTES_MAX, "a metadata entry of {} bytes", entry.len());
+        let size = record::size(entry.len());
+        assert!((BLOCK + size) as u64 <= shared.file_bytes, "a metadata entry larger than a file");
         let mut pending = shared.pending.borrow_mut();
         pending.lsn += 1;
         let lsn = pending.lsn;
         if shared.latched.borrow().is_some() {
             return lsn; // kept by nobody, and never acknowledged
         }
-        let bytes = pending.bytes + record::size(entry.len());
+        let bytes = pending.bytes + size;
         if bytes > META_BUFFER_BYTES_MAX {
             drop(pending);
             let full = format!("{META_BUFFER_BYTES_MAX} bytes of entries already wait for the disk");
@@ -193,19 +227,29 @@ impl<E: Env> MetaLog<E> {
         lsn
     }
 
-    /// Whether at least half of the buffer is free: so much that one more request, whatever its kind,
-    /// never fills it.
-    pub fn has_room(&self) -> bool {
-        self.shared.pending.borrow().bytes <= META_BUFFER_BYTES_MAX / 2
+    /// Whether a change may be made now: the journal writes, and at least half of its buffer is free, so
+    /// much that one more request, whatever its kind, never fills it.
+    pub fn willing(&self) -> Result<(), Unwilling> {
+        let shared = &self.shared;
+        shared.check()?;
+        if let Some(stalled) = &*shared.stalled.borrow() {
+            return Err(stalled.clone().into());
+        }
+        if shared.pending.borrow().bytes > META_BUFFER_BYTES_MAX / 2 {
+            return Err(Unwilling::Behind);
+        }
+        Ok(())
     }
 
-    /// Waits for [`MetaLog::has_room`].
+    /// Waits for [`MetaLog::willing`], also through a stall.
     pub async fn room(&self) -> Result<(), Latched> {
-        while !self.has_room() {
-            self.shared.check()?;
-            self.shared.room.wait().await;
+        loop {
+            match self.willing() {
+                Ok(()) => return Ok(()),
+                Err(Unwilling::Latched(latched)) => return Err(latched),
+                Err(Unwilling::Stalled(_) | Unwilling::Behind) => self.shared.room.wait().await,
+            }
         }
-        self.shared.check()
     }
 
     /// Of the last entry, durable or not; 0 when there never was one.
@@ -213,23 +257,36 @@ impl<E: Env> MetaLog<E> {
         self.shared.pending.borrow().lsn
     }
 
-    /// The last durable entry. Poked when the journal latches.
+    /// The last durable entry. Poked when the journal latches or stalls.
     pub fn durable(&self) -> &Watermark {
         &self.shared.durable
     }
 
-    /// Returns when the entry, and with it everything before it, is durable.
+    /// Returns when the entry, and with it everything before it, is durable; waits through a stall.
     pub async fn wait_durable(&self, lsn: u64) -> Result<(), Latched> {
         self.shared.wait_durable(lsn).await
+    }
+
+    /// The same for somebody who owes an answer: a stall ends the wait, with its reason. The entry is
+    /// written when there is room, unless a crash comes first.
+    pub async fn durable_or_stalled(&self, lsn: u64) -> Result<(), NotDurable> {
+        let shared = &self.shared;
+        while shared.durable.get() < lsn {
+            shared.check()?;
+            if let Some(stalled) = &*shared.stalled.borrow() {
+                return Err(stalled.clone().into());
+            }
+            shared.durable.moved().await;
+        }
+        Ok(())
     }
 
     pub fn latched(&self) -> Option<Latched> {
         self.shared.latched.borrow().clone()
     }
 
-    /// Why entries wait at the moment although nothing has failed for good: no room for the next log
-    /// file. They are written as soon as there is.
-    pub fn stalled(&self) -> Option<Rc<str>> {
+    /// Why entries wait at the moment although nothing has failed for good.
+    pub fn stalled(&self) -> Option<Stalled> {
         self.shared.stalled.borrow().clone()
     }
 
@@ -267,6 +324,24 @@ impl<E: Env> Shared<E> {
         drop(pending);
         self.durable.poke();
         self.room.notify();
+    }
+
+    /// Tells everybody who waits; the first reason of a stall stays until its end.
+    fn stall(&self, what: &'static str, reason: &str) {
+        let mut stalled = self.stalled.borrow_mut();
+        if stalled.is_none() {
+            tracing::error!(what, reason, "metadata journal has no room; changes are refused until there is");
+            *stalled = Some(Stalled { what, reason: reason.into() });
+            drop(stalled);
+            self.durable.poke();
+        }
+    }
+
+    fn end_stall(&self) {
+        if self.stalled.take().is_some() {
+            tracing::info!("metadata journal has room again");
+            self.room.notify();
+        }
     }
 
     async fn wait_durable(&self, lsn: u64) -> Result<(), Latched> {

@@ -88,7 +88,9 @@ pub async fn recover<E: Env>(env: &E, dir: &Path, file_bytes: u64) -> Result<Rec
     let records = &log.bytes[BLOCK..end.bytes as usize];
     let header = Header { extent: end.last_lsn, ..log.header };
     let file_bytes = file_bytes.max(log.bytes.len() as u64);
-    let file = put_log(env, dir, file_bytes, header, records).await.map_err(OpenError::io(&log.path))?;
+    let file = put_log(env, dir, file_bytes, header, records)
+        .await
+        .map_err(|failed| OpenError::io(&log.path)(failed.error))?;
     remove_superfluous(env, dir, &names[..needed]).await;
     let partial = records[records.len() - records.len() % BLOCK..].to_vec();
     Ok(Recovered {
@@ -113,7 +115,9 @@ async fn create<E: Env>(env: &E, dir: &Path, file_bytes: u64) -> Result<Recovere
     let store_id = env.random();
     let header = Header { store_id, lsn: 1, extent: 0, check: 0 };
     let path = log_path(dir, 1);
-    let file = put_log(env, dir, file_bytes, header, &[]).await.map_err(OpenError::io(&path))?;
+    let file = put_log(env, dir, file_bytes, header, &[])
+        .await
+        .map_err(|failed| OpenError::io(&path)(failed.error))?;
     let end = BLOCK as u64;
     Ok(Recovered {
         store_id,

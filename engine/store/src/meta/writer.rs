@@ -3,6 +3,10 @@
 //! While a group is under way the next one gathers. The last block of a group is written again with
 //! the next one; the bytes in it that were durable are the same in both writes, so an overwrite that is
 //! cut short does not harm them.
+//!
+//! On failure: a write that finds no room is made again, the same bytes at the same place, until there
+//! is; the file below it holds nothing of the group that counts, as it was not synced. Every other
+//! failure latches, and so does a sync for want of room: nobody knows then what the disk has.
 
 use std::io;
 use std::rc::Rc;
@@ -15,7 +19,7 @@ use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
 use super::record::{self, Header};
 use super::{LogFile, Shared, files};
 
-/// How often a rotation is tried again when there is no room for it.
+/// How often a write is tried again when there is no room for it.
 const RETRY_FULL: Duration = Duration::from_millis(500);
 
 /// The end of the log: where the next group goes.
@@ -27,14 +31,24 @@ pub struct Tail<E: Env> {
     pub partial: Vec<u8>,
 }
 
-struct Failed {
-    operation: &'static str,
-    error: io::Error,
+/// The operation after whose failure nothing is known about what was written.
+pub const FSYNC: &str = "fsync";
+
+/// What could not be done.
+pub struct Failed {
+    pub operation: &'static str,
+    pub error: io::Error,
 }
 
 impl Failed {
-    fn of(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub fn of(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self { operation, error }
+    }
+
+    /// Whether the same may be tried again.
+    fn is_for_want_of_room(&self) -> bool {
+        let full = matches!(self.error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        full && self.operation != FSYNC
     }
 }
 
@@ -45,8 +59,13 @@ pub async fn run<E: Env>(shared: Rc<Shared<E>>, mut tail: Tail<E>) {
             shared.appended.wait().or(shared.stop.wait()).await;
             continue;
         }
-        if let Err(Failed { operation, error }) = write_group(&shared, &mut tail).await {
-            shared.latch(operation, &error.to_string());
+        match write_group(&shared, &mut tail).await {
+            Ok(()) => shared.end_stall(),
+            Err(failed) if failed.is_for_want_of_room() => {
+                shared.stall(failed.operation, &failed.error.to_string());
+                shared.env.sleep(RETRY_FULL).or(shared.stop.wait()).await;
+            }
+            Err(Failed { operation, error }) => shared.latch(operation, &error.to_string()),
         }
     }
 }
@@ -78,8 +97,14 @@ async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(
     }
     assert_eq!(at, prefix + bytes);
     assert_eq!(tail.end % BLOCK as u64, prefix as u64);
-    let buf = tail.file.write_at(tail.end - prefix as u64, buf).await.map_err(Failed::of("write"))?;
-    tail.file.sync().await.map_err(Failed::of("fsync"))?;
+    let buf = match tail.file.write_at(tail.end - prefix as u64, buf).await {
+        Ok(buf) => buf,
+        Err(error) => {
+            put_back(shared, entries, bytes);
+            return Err(Failed { operation: "group of entries", error });
+        }
+    };
+    tail.file.sync().await.map_err(Failed::of(FSYNC))?;
 
     tail.end += bytes as u64;
     tail.partial = buf[at - at % BLOCK..at].to_vec();
@@ -112,31 +137,39 @@ fn take_entries<E: Env>(shared: &Shared<E>, room: usize) -> (Vec<Box<[u8]>>, usi
     (entries, bytes)
 }
 
+/// Entries that were not written are the next ones again.
+fn put_back<E: Env>(shared: &Shared<E>, entries: Vec<Box<[u8]>>, bytes: usize) {
+    if shared.latched.borrow().is_some() {
+        return; // an overfull buffer came meanwhile: the rest is gone too
+    }
+    let mut pending = shared.pending.borrow_mut();
+    pending.bytes += bytes;
+    for entry in entries.into_iter().rev() {
+        pending.entries.push_front(entry);
+    }
+}
+
 /// Begins the next file. Everything in this one is synced.
 async fn rotate<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(), Failed> {
     let durable = shared.durable.get();
     let header = Header { store_id: shared.store_id, lsn: durable + 1, extent: durable, check: 0 };
-    let file = loop {
-        match files::put_log(&shared.env, &shared.dir, shared.file_bytes, header, &[]).await {
-            Ok(file) => break file,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                if shared.stalled.borrow().is_none() {
-                    tracing::error!(%error, "metadata waits: no room for the next file of its journal");
-                }
-                let reason = format!("no room for the next file of the metadata journal: {error}");
-                *shared.stalled.borrow_mut() = Some(reason.into());
-                shared.env.sleep(RETRY_FULL).or(shared.stop.wait()).await;
-                if shared.stop.is_signalled() {
-                    return Err(Failed { operation: "rotation", error });
-                }
-            }
-            Err(error) => return Err(Failed { operation: "rotation", error }),
-        }
-    };
-    if shared.stalled.take().is_some() {
-        tracing::info!("metadata is written again");
-    }
+    let file = files::put_log(&shared.env, &shared.dir, shared.file_bytes, header, &[]).await?;
     shared.files.borrow_mut().push(LogFile { first_lsn: durable + 1, used: BLOCK as u64 });
     *tail = Tail { file, end: BLOCK as u64, partial: Vec::new() };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_write_without_room_is_tried_again() {
+        let failed = |operation, code| Failed { operation, error: io::Error::from_raw_os_error(code) };
+        let (enospc, edquot, eio) = (28, 122, 5);
+        assert!(failed("group of entries", enospc).is_for_want_of_room());
+        assert!(failed("log file", edquot).is_for_want_of_room());
+        assert!(!failed("group of entries", eio).is_for_want_of_room());
+        assert!(!failed(FSYNC, enospc).is_for_want_of_room());
+    }
 }
