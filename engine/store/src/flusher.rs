@@ -79,10 +79,13 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     };
     let base = inner.segments.base(inner.segments.number_of(from));
     write_range(inner, &file, base, from, target).await?;
+    // A latch that was set meanwhile (another operation failed) must not be followed by acknowledgements.
+    if inner.is_latched() {
+        return Ok(());
+    }
     inner.written.advance(target);
     add(&inner.counters.segment_writes, 1);
     file.sync().await?;
-    // A latch that was set meanwhile (another operation failed) must not be followed by acknowledgements.
     if inner.is_latched() {
         return Ok(());
     }

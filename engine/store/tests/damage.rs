@@ -113,6 +113,33 @@ fn a_damaged_batch_before_intact_ones_is_set_aside_and_bridged() {
     });
 }
 
+/// The sealed index is all that a later open sees of the segment: it must not contradict itself.
+#[test]
+fn a_queue_whose_first_message_is_rotten_opens_again_from_its_sealed_index() {
+    let world = World::new(17);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    filled(&world, &host, &config, 100, false);
+    let path = segment(0, "seg");
+    for offset in [0, 1] {
+        host.damage_file(&path, place_of(&host, &path, offset), b"rotten");
+    }
+    reopened(&world, &host, &config, |env, shard, report| async move {
+        assert_eq!(report.decisions, [Decision::Quarantine, Decision::EndClean]);
+        let queue = shard.find_queue(QUEUE.0, QUEUE.1).expect("recovered");
+        assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 100), "offsets stay dense");
+        send(&env, &shard, 900).await;
+        shard.shutdown().await.unwrap();
+    });
+    reopened(&world, &host, &config, |_env, shard, report| async move {
+        assert!(report.sealed_segments > 0, "{report:?}");
+        let queue = shard.find_queue(QUEUE.0, QUEUE.1).expect("recovered");
+        assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 1000));
+        let ReadOutcome::Found(plan) = shard.read(queue, 2, &LIMITS, |_| true) else { panic!("found") };
+        assert!(plan.messages > 0);
+    });
+}
+
 #[test]
 fn damage_in_the_last_unsynced_batch_is_a_torn_tail() {
     let world = World::new(6);

@@ -1,8 +1,9 @@
 //! Builds the queues' index while the log is walked.
 //!
 //! Owns: what a batch means for the index. Invariants: queue offsets are dense; a gap is only believed where
-//! damage was quarantined, and is filled with entries marked lost; where segments were recycled, a queue may
-//! begin anywhere.
+//! damage was quarantined, and is filled with entries marked lost, also before a queue's first record that is left: so
+//! a later open, which reads the sealed index and not the damage, finds no gap; where segments were recycled, a queue
+//! may begin anywhere.
 //! On failure: a contradiction is [`OpenError::Damaged`] with the position: the log is intact by checksum, so
 //! this is a defect, not rot, and nothing is guessed.
 
@@ -90,7 +91,7 @@ impl IndexBuilder {
                 let topic = &page.topics[row.topic as usize];
                 let number = self.queues.intern(topic, row.queue_id);
                 let queue = self.queues.get_mut(number);
-                let may_begin = is_new(queue) && (self.recycled || self.quarantined_bytes > 0);
+                let may_begin = is_new(queue) && self.recycled;
                 if row.first_offset != queue.next() && !may_begin {
                     let what = format!(
                         "the sealed index of segment {segment} continues {topic} queue {} at offset {} instead of {}",
@@ -154,15 +155,17 @@ impl IndexBuilder {
         if offset != expected {
             let lost_most = self.quarantined_bytes / MIN_SIZE as u64;
             let queue = self.queues.get_mut(number);
-            if is_new(queue) && (self.recycled || lost_most > 0) {
+            if is_new(queue) && self.recycled {
                 queue.open = EntryLog::starting_at(offset);
             } else if offset > expected && offset - expected <= lost_most {
                 for _ in expected..offset {
                     queue.open.push(Entry::lost(position, record.store_timestamp));
                 }
             } else if offset < expected && lost_most > 0 {
-                // The batch that dropped the topic is among what was lost.
+                // The batch that dropped the topic is among what was lost. The drop is noted as if it stood here: the sealed
+                // index has to say it to the next open, which does not see the damage.
                 self.queues.drop_topic(record.topic, position);
+                self.drops.push(TopicDrop { position, topic: record.topic.into() });
                 self.queues.get_mut(number).open = EntryLog::starting_at(offset);
             } else {
                 let what = format!(
