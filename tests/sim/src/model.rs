@@ -149,14 +149,15 @@ impl Model {
         self.queues[queue].len()
     }
 
-    /// Whether damage to the medium explains that a record is missing: it hit the record's segment at
-    /// or before it. A checksum cannot tell a rotten last batch from a torn one.
-    fn is_damaged(&self, position: u64) -> bool {
+    /// Whether damage to the medium explains that a record is missing: it hit the record's segment, where a checksum
+    /// cannot tell a rotten last batch from a torn one, or the segment's index, whose damaged blocks are not used.
+    pub fn is_damaged(&self, position: u64) -> bool {
         let segment = position / self.segment_bytes;
         self.damages.iter().any(|damage| {
             let name =
                 damage.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let base = name.strip_suffix(".seg").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let stem = name.strip_suffix(".seg").or_else(|| name.strip_suffix(".idx"));
+            let base = stem.and_then(|hex| u64::from_str_radix(hex, 16).ok());
             base.is_some_and(|base| base / self.segment_bytes == segment)
         })
     }

@@ -96,7 +96,9 @@ async fn verify(node: &Node, model: &SharedModel) -> Option<Vec<Found>> {
     let mut all = Vec::new();
     for (queue, name) in QUEUES.iter().enumerate() {
         let found = dump::queue(&node.shard, queue).await.ok()?;
-        dump::look_up(&node.shard, queue, &found).await.ok()?;
+        dump::look_up(&node.shard, queue, &found, |position| model.borrow().is_damaged(position))
+            .await
+            .ok()?;
         // Retention may have gone on since.
         let min = node.shard.find_queue(name.topic, name.id).map_or(0, |q| node.shard.bounds(q).min);
         model.borrow_mut().recycled(queue, found.min.min(min));
@@ -127,17 +129,40 @@ async fn live(
     std::future::pending::<()>().await;
 }
 
-struct Run {
-    world: World,
+struct Run<'w> {
+    world: &'w World,
     host: Host,
     plan: Plan,
     model: SharedModel,
     bug: Option<Bug>,
 }
 
-/// Runs a seed. A broken promise is a panic. With `keep_trace` its trace is printed.
+/// Says at the end of a run, whatever the end, what helps to look into it.
+struct Report {
+    world: World,
+    bug: Option<Bug>,
+    keep_trace: bool,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if self.keep_trace {
+            for event in self.world.trace() {
+                println!("{event}");
+            }
+        }
+        if std::thread::panicking() {
+            let bug = self.bug.and_then(|bug| clap::ValueEnum::to_possible_value(&bug));
+            let bug = bug.map(|bug| format!(" --bug {}", bug.get_name())).unwrap_or_default();
+            eprintln!("replay it: cargo run -p sim -- --seed {}{bug}", self.world.seed());
+        }
+    }
+}
+
+/// Runs a seed. A broken promise is a panic, after which the seed is printed. With `keep_trace` every event is printed.
 pub fn run_seed(seed: u64, bug: Option<Bug>, keep_trace: bool) -> Outcome {
-    let world = World::new(seed);
+    let report = Report { world: World::new(seed), bug, keep_trace };
+    let world = &report.world;
     if keep_trace {
         world.keep_trace();
     }
@@ -151,11 +176,6 @@ pub fn run_seed(seed: u64, bug: Option<Bug>, keep_trace: bool) -> Outcome {
     outcome.refused = lives.iter().any(|life| run.life(life, &mut outcome) == Verdict::Refused);
     if !outcome.refused {
         outcome.refused = run.end() == Verdict::Refused;
-    }
-    if keep_trace {
-        for event in run.world.trace() {
-            println!("{event}");
-        }
     }
     let model = run.model.borrow();
     Outcome {
@@ -173,7 +193,7 @@ enum Verdict {
     Refused,
 }
 
-impl Run {
+impl Run<'_> {
     fn ring(&self) -> Option<PathBuf> {
         let is_ring = |path: &PathBuf| {
             path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm")
@@ -182,7 +202,7 @@ impl Run {
     }
 
     fn life(&self, life: &Life, outcome: &mut Outcome) -> Verdict {
-        let (world, host) = (&self.world, &self.host);
+        let (world, host) = (self.world, &self.host);
         outcome.lives += 1;
         world.remark(format!("life: {life:?}"));
         let mut faults = life.faults.clone();
@@ -203,17 +223,29 @@ impl Run {
             (self.plan.config.clone(), self.model.clone(), opened.clone(), self.bug);
         host.start(1, move |env| live(env, config.clone(), model.clone(), seen.clone(), bug));
         let begin = world.now();
+        let died = Cell::new(None);
+        let is_dead = || {
+            if died.get().is_none() && !host.is_up() {
+                died.set(Some(world.now()));
+            }
+            died.get().is_some()
+        };
         if !life.dies_young {
             // Most crashes hit a node that serves, the others its recovery.
-            let past_opening = || !matches!(*opened.borrow(), Opened::NotYet) || !host.is_up();
+            let past_opening = || is_dead() || !matches!(*opened.borrow(), Opened::NotYet);
             let in_time = world.run_until(past_opening, Duration::from_secs(600));
             assert!(in_time, "the node neither opens nor fails");
         }
-        world.run_for(life.time / 2);
-        host.set_capacity(1 << 40);
-        world.run_for(life.time / 2);
+        for _ in 0..2 {
+            let end = world.now() + life.time / 2;
+            world.run_until(is_dead, life.time / 2);
+            world.run_for(end.saturating_sub(world.now()));
+            host.set_capacity(1 << 40);
+        }
+        is_dead();
         let verdict = self.judge(&opened);
-        self.crash(life, begin);
+        // A process that was killed before the power went had flushed nothing since.
+        self.crash(life, died.get().unwrap_or(world.now()) - begin);
         verdict
     }
 
@@ -231,9 +263,9 @@ impl Run {
         }
     }
 
-    fn crash(&self, life: &Life, begin: Duration) {
-        let (world, host) = (&self.world, &self.host);
-        let lived = world.now() - begin;
+    /// `lived`: how long the process ran.
+    fn crash(&self, life: &Life, lived: Duration) {
+        let host = &self.host;
         let mut faults = host.faults();
         faults.disk.rot_at_crash = if life.rot { 1.0 } else { 0.0 };
         host.set_faults(faults);
