@@ -31,7 +31,7 @@ pub struct IdleQueue {
 }
 
 impl Floor {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16 + self.queues.len() * 48);
         out.extend_from_slice(&self.log_start.to_le_bytes());
         out.extend_from_slice(&(self.queues.len() as u64).to_le_bytes());
@@ -45,7 +45,7 @@ impl Floor {
         out
     }
 
-    fn decode(body: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(body: &[u8]) -> Option<Self> {
         let mut rest = body;
         let log_start = u64::from_le_bytes(take(&mut rest)?);
         let rows = u64::from_le_bytes(take(&mut rest)?);

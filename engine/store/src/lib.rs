@@ -22,6 +22,8 @@ mod error;
 mod fetch;
 mod floor;
 mod flusher;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_checks;
 mod inner;
 mod key_sort;
 mod keys;

@@ -31,7 +31,7 @@ pub struct State {
 }
 
 impl State {
-    fn encode(&self, id: LogId) -> Vec<u8> {
+    pub(crate) fn encode(&self, id: LogId) -> Vec<u8> {
         let mut body = Vec::with_capacity(FIXED + 64);
         body.extend_from_slice(&id.store_id.to_le_bytes());
         body.extend_from_slice(&self.ring_bytes.to_le_bytes());
@@ -46,7 +46,7 @@ impl State {
         body
     }
 
-    fn decode(id: LogId, body: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(id: LogId, body: &[u8]) -> Option<Self> {
         let fixed: &[u8; FIXED] = body.first_chunk()?;
         let word = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("8 bytes"));
         let shard = u16::from_le_bytes([fixed[20], fixed[21]]);

@@ -34,7 +34,7 @@
 //! above it sees to that.
 
 mod files;
-mod record;
+pub(crate) mod record;
 mod recovery;
 mod snapshot;
 mod writer;
