@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,6 +26,28 @@ fn a_restart_right_after_a_kill_gets_its_ports() {
         assert_eq!((server.namesrv(), server.broker()), (namesrv.as_str(), broker.as_str()));
     }
     server.stop();
+}
+
+/// What a killed process's listener does, for longer than any start takes.
+#[test]
+fn a_start_waits_for_ports_that_come_free() {
+    let _turn = take_turn();
+    let dir = scratch();
+    for is_namesrv in [true, false] {
+        let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = held.local_addr().expect("a bound address").to_string();
+        let (first, second) = if is_namesrv { (port(&address), "0") } else { ("0", port(&address)) };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        command
+            .args(["standalone", "--namesrv-port", first, "--listen-port", second, "--data"])
+            .arg(dir.path().join("data"));
+        let mut process = Process::start("waiting", &mut command, dir.path());
+        process.logged(&format!("the port is in use; waiting for it addr={address}"), REFUSED);
+        drop(held);
+        let ready = process.line_starting("ready", REFUSED);
+        assert!(ready.contains(&address), "{ready}");
+        assert!(process.terminate(REFUSED).success());
+    }
 }
 
 #[test]

@@ -58,6 +58,17 @@ impl Process {
         }
     }
 
+    /// Waits until the log has the text.
+    pub fn logged(&mut self, text: &str, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while !std::fs::read_to_string(&self.log).unwrap_or_default().contains(text) {
+            if Instant::now() >= deadline || !self.is_running() {
+                self.fail(&format!("no {text:?} in its log within {limit:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// All lines up to the end of the output, and the exit status.
     pub fn finish(&mut self, limit: Duration) -> (Vec<String>, ExitStatus) {
         let deadline = Instant::now() + limit;

@@ -1,5 +1,6 @@
 package clients;
 
+import java.lang.reflect.Field;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -8,9 +9,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Lock;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -48,12 +51,35 @@ final class Pushing {
         DefaultMQProducer producer = session.producer();
         String topic = session.createTopic(4);
         List<String> texts = Texts.send(producer, topic, "start", 12);
-        for (int i = 0; i < 30; i++) {
-            Inbox inbox = new Inbox();
-            DefaultMQPushConsumer consumer = session.pushConsumer(session.group("c" + i), topic, inbox);
-            inbox.awaitExactly(texts, 5);
-            consumer.shutdown();
+        for (int round = 0; round < 10; round++) {
+            Map<DefaultMQPushConsumer, Inbox> started = new HashMap<>();
+            for (String hint : new String[] {"a", "b"}) {
+                Inbox inbox = new Inbox();
+                started.put(session.pushConsumer(session.group(hint + round), topic, inbox), inbox);
+            }
+            // The last one as if another heartbeat were under way for as long as it takes.
+            Inbox unheard = new Inbox();
+            DefaultMQPushConsumer silent = session.pushConsumer(session.group("silent" + round), topic, unheard);
+            Lock heartbeats = heartbeats(silent);
+            heartbeats.lock();
+            try {
+                for (Inbox inbox : started.values()) {
+                    inbox.awaitExactly(texts, 5);
+                }
+                unheard.awaitExactly(texts, 5);
+            } finally {
+                heartbeats.unlock();
+            }
+            silent.shutdown();
+            started.keySet().forEach(DefaultMQPushConsumer::shutdown);
         }
+    }
+
+    /** Whoever holds it is the only one to send heartbeats; others that would like to pass over it. */
+    private static Lock heartbeats(DefaultMQPushConsumer consumer) throws Exception {
+        Field lock = MQClientInstance.class.getDeclaredField("lockHeartbeat");
+        lock.setAccessible(true);
+        return (Lock) lock.get(consumer.getDefaultMQPushConsumerImpl().getmQClientFactory());
     }
 
     static void clusterTwoConsumers(Session session) throws Exception {
