@@ -2,12 +2,15 @@
 
 mod harness;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use harness::process::Process;
-use harness::server::Standalone;
+use harness::remoting::{Remote, pull_header, send_header};
+use harness::server::{Server, Standalone};
 use harness::{scratch, take_turn};
 
 /// A start may wait for a port for 5 s.
@@ -71,6 +74,41 @@ fn a_port_of_another_server_is_an_error_that_names_it() {
         assert!(log.contains(&message), "no {message:?} in:\n{log}");
     }
     server.stop();
+}
+
+/// The rings outlive a crash, which is what they are for, and nothing else.
+#[test]
+fn a_clean_stop_gives_the_memory_of_the_rings_back() {
+    let _turn = take_turn();
+    let dir = scratch();
+    let mut standalone = Standalone::new(dir.path()).restartable();
+    let server = standalone.start();
+    let rings = rings_of(&server);
+    assert!(!rings.is_empty(), "no ring is mapped");
+    let sent = Remote::connect(server.broker()).send(send_header("kept", 0), b"m");
+    assert_eq!(sent.code, 0, "{sent:?}");
+    server.crash();
+    assert!(rings.iter().all(|ring| ring.exists()), "a crash took a ring of {rings:?}");
+    let server = standalone.start();
+    server.stop();
+    for ring in rings {
+        assert!(
+            !ring.exists() && !ring.parent().expect("a directory").exists(),
+            "{} is left",
+            ring.display()
+        );
+    }
+    let server = standalone.start();
+    let pulled = Remote::connect(server.broker()).pull(pull_header("kept", 0, 0));
+    assert_eq!(pulled.messages(), [b"m".to_vec()], "{pulled:?}");
+    server.stop();
+}
+
+/// The rings that a server has mapped.
+fn rings_of(server: &Server) -> BTreeSet<PathBuf> {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.process.id())).expect("read its maps");
+    let paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    paths.filter(|path| path.ends_with(".ring")).map(PathBuf::from).collect()
 }
 
 fn port(address: &str) -> &str {

@@ -139,7 +139,7 @@ async fn run_first<E: Env>(
     let synced = close(&core).await;
     let others = deadline(env, STOP_PATIENCE, core.lifecycle.all_stopped(peers)).await;
     hop.stop();
-    drop(store);
+    store.close(env).await;
     let others = others.map_err(|error| error.to_string()).and_then(|outcome| outcome);
     metadata.and(synced).and(others).map_err(StartError::Sync)
 }

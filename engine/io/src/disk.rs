@@ -49,6 +49,8 @@ pub trait Disk: Clone + 'static {
     /// Atomic replacement; durable after [`Disk::sync_dir`] of the parent.
     async fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     async fn remove(&self, path: &Path) -> io::Result<()>;
+    /// An empty directory; another one is `DirectoryNotEmpty`. Not durable by itself.
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Durable on return: the parent of each directory that it made is synced.
     async fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Sorted by name. A missing directory is `NotFound`.

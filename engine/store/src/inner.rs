@@ -4,6 +4,7 @@
 //! in log positions; no cell is borrowed across an await; after [`Inner::latch`] nothing is acknowledged.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use ringmq_io::Env;
@@ -41,6 +42,7 @@ pub struct Inner<E: Env> {
     /// Whether the ring outlives the process without waiting for a disk.
     pub ring_is_memory: bool,
     pub ring: Ring<E>,
+    pub ring_path: PathBuf,
     pub queues: RefCell<Queues>,
     pub tail: RefCell<Tail>,
     pub segments: Segments<E>,

@@ -61,6 +61,23 @@ pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHa
     Ok(StoreHandle { layout, _lock: lock })
 }
 
+impl<E: Env> StoreHandle<E> {
+    /// After all shards were shut down: removes the directory of the rings, unless it is the operator's or something
+    /// is left in it.
+    pub async fn close(self, env: &E) {
+        let dir = &self.layout.ring_dir;
+        if self.layout.config.ring_dir.is_some() {
+            return;
+        }
+        match env.disk().remove_dir(dir).await {
+            Err(error) if !matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound) => {
+                tracing::warn!(dir = %dir.display(), %error, "the directory of the rings was not removed");
+            }
+            _ => {}
+        }
+    }
+}
+
 impl StoreLayout {
     pub(crate) fn shard_dir(&self, shard: u16) -> PathBuf {
         self.config.data.join(format!("shard-{shard:02}"))

@@ -200,6 +200,7 @@ fn assemble<E: Env>(
         config: layout.config.clone(),
         ring_is_memory: layout.ring_is_memory,
         ring,
+        ring_path: layout.ring_path(id.shard),
         queues: RefCell::new(recovered.queues),
         tail: RefCell::new(Tail::new(end)),
         segments,

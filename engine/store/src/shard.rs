@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 
 use ringmq_io::sync::Watermark;
-use ringmq_io::{Chunk, Env};
+use ringmq_io::{Chunk, Disk, Env};
 use ringmq_wire::message::{RecordError, RecordParts};
 
 use crate::error::{AppendError, Latched, OpenError};
@@ -275,7 +275,7 @@ impl<E: Env> Shard<E> {
         }
     }
 
-    /// Refuses appends from now on, syncs everything and ends the shard's tasks.
+    /// Refuses appends from now on, syncs everything, ends the shard's tasks and gives the ring's memory back.
     pub async fn shutdown(&self) -> io::Result<()> {
         let inner = &self.0;
         inner.shutting_down.set(true);
@@ -289,6 +289,13 @@ impl<E: Env> Shard<E> {
         while inner.running.get() > 0 {
             inner.ended.wait().await;
         }
-        self.latched().map_or(Ok(()), |latched| Err(io::Error::other(latched.to_string())))
+        if let Some(latched) = self.latched() {
+            return Err(io::Error::other(latched.to_string()));
+        }
+        // Everything is in segments. A ring that stays behind is as harmless, but for the memory.
+        if let Err(error) = inner.env.disk().remove(&inner.ring_path).await {
+            tracing::warn!(ring = %inner.ring_path.display(), %error, "the ring was not removed");
+        }
+        Ok(())
     }
 }

@@ -282,5 +282,8 @@ fn the_ring_is_found_after_its_directory_was_changed() {
     });
     let rings =
         host.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "ring")).count();
-    assert_eq!(rings, 1, "the old ring's memory is given back");
+    assert_eq!(
+        rings, 0,
+        "the memory of the old ring is given back, and that of the new one by the clean stop"
+    );
 }

@@ -198,6 +198,10 @@ impl Disk for UringDisk {
         self.at_path(path, |path| fs::remove_file(path)).await
     }
 
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.at_path(dir, |dir| fs::remove_dir(dir)).await
+    }
+
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.at_path(path, create_dir_all).await
     }

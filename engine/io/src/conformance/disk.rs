@@ -203,6 +203,12 @@ pub async fn directories_list_sorted<E: Env>(env: &E, dir: &Path) {
     let error = env.disk().list(&dir.join("missing")).await.expect_err("missing");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     fresh(env, &dir, "b").await; // an existing directory is no error
+    let error = env.disk().remove_dir(&dir.join("b")).await.expect_err("something is in it");
+    assert_eq!(error.kind(), ErrorKind::DirectoryNotEmpty, "{error}");
+    env.disk().remove_dir(&dir.join("b/deep")).await.expect("a removal");
+    env.disk().remove_dir(&dir.join("b")).await.expect("a removal");
+    let error = env.disk().remove_dir(&dir.join("b")).await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
 /// An open file stays readable after its removal and under a new name.

@@ -232,6 +232,16 @@ impl Fs {
         Ok(())
     }
 
+    /// Durable at once, which is one of the ways it can go.
+    pub fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        if !self.list(path)?.is_empty() {
+            let message = format!("{}: not empty", path.display());
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, message));
+        }
+        self.dirs.borrow_mut().remove(&normal(path));
+        Ok(())
+    }
+
     /// Durable at once: the seam promises it.
     pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let path = normal(path);

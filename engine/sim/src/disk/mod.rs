@@ -134,6 +134,11 @@ impl Disk for SimDisk {
         self.op("remove", path, move |process, _| process.host.fs.remove(&name)).await
     }
 
+    async fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let name = dir.to_owned();
+        self.op("remove dir", dir, move |process, _| process.host.fs.remove_dir(&name)).await
+    }
+
     async fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let name = path.to_owned();
         self.op("create dir", path, move |process, _| process.host.fs.create_dir_all(&name)).await
