@@ -186,21 +186,23 @@ impl File for UringFile {
         // Room first, in one piece: a disk without it says so before anything is written.
         let op = Op::Fallocate { fd: self.fd(), pos: old, len: len - old };
         let (result, _) = self.0.driver.run(op).await;
-        let allocated = match check(result) {
-            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
-            other => other.map(drop).map_err(|e| self.named("preallocate", old, e)),
+        let (reserved, allocated) = match check(result) {
+            // A file system that cannot: zeros are what it has for a reservation.
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => (false, Ok(())),
+            other => (true, other.map(drop).map_err(|e| self.named("preallocate", old, e))),
         };
         let written = match (allocated, blocks) {
-            (Ok(()), Blocks::Reserve) => self.fsync(false).await,
-            (Ok(()), Blocks::Write) => match self.write_zeros(old..len).await {
+            (Ok(()), Blocks::Reserve) if reserved => self.fsync(false).await,
+            (Ok(()), _) => match self.write_zeros(old..len).await {
                 Ok(()) => self.fsync(false).await,
                 Err(e) => Err(e),
             },
             (Err(e), _) => Err(e),
         };
-        if written.is_err() {
+        match &written {
+            Ok(()) => self.0.len.set(self.0.len.get().max(len)),
             // Gives back what was taken; the first error is the one that counts.
-            let _ = self.truncate(old).await;
+            Err(_) => drop(self.truncate(old).await),
         }
         written
     }
