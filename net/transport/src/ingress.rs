@@ -11,7 +11,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 use ringmq_io::limits::{FRAME_BYTES_MAX, FRAMES_PER_TURN};
 use ringmq_io::{Env, Stream};
-use ringmq_wire::{Command, Cut, cut};
+use ringmq_wire::{Command, Cut, Scratch, cut};
 use tracing::{debug, warn};
 
 use crate::{Connection, Counters, Flow, FrameRef, Service, why};
@@ -21,7 +21,7 @@ const _: () = assert!(FRAME_BYTES_MAX == ringmq_wire::frame::MAX_FRAME_LENGTH);
 /// First byte of a TLS handshake record; as a frame's first length byte it would mean over 350 MiB.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Unescaped header text that is kept for the next frame; a longer one is given back.
+/// Memory for decoding a header that is kept for the next one; more is given back.
 const SCRATCH_BYTES_KEPT: usize = 4096;
 
 /// Bytes that were received but not handed over yet.
@@ -111,7 +111,7 @@ async fn discard<E: Env>(conn: &Connection<E>) {
 
 async fn read<E: Env, S: Service<E>>(conn: &Rc<Connection<E>>, service: &Rc<S>) -> &'static str {
     let mut inbox = Inbox::default();
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
     let mut frames = 0;
     loop {
         let received = match conn.stream.recv().await {
@@ -193,7 +193,7 @@ fn step<E: Env, S: Service<E>>(
     conn: &Rc<Connection<E>>,
     service: &Rc<S>,
     bytes: &[u8],
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
 ) -> Result<Step, &'static str> {
     let (total, frame) = match cut(bytes) {
         Ok(Cut::Need(needed)) => return Ok(Step::Need(needed)),
@@ -203,7 +203,6 @@ fn step<E: Env, S: Service<E>>(
             return Err(why::BAD_FRAME);
         }
     };
-    scratch.clear();
     let flow = match Command::decode_in(frame, scratch) {
         Ok(command) => {
             Counters::add(&conn.counters.frames_in, 1);
@@ -220,8 +219,6 @@ fn step<E: Env, S: Service<E>>(
             return Err(why::BAD_HEADER);
         }
     };
-    if scratch.capacity() > SCRATCH_BYTES_KEPT {
-        *scratch = Vec::new();
-    }
+    scratch.shrink(SCRATCH_BYTES_KEPT);
     Ok(Step::Done { total, flow })
 }

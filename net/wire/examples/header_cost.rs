@@ -8,7 +8,7 @@ use std::hint::black_box;
 use ringmq_wire::encode::{PullAnswer, SendAnswer, SendRequest, pull_response, send_request, send_response};
 use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
-use ringmq_wire::{Command, Cut, FrameParts, Serialization, cut, message_id};
+use ringmq_wire::{Command, Cut, FrameParts, Scratch, Serialization, cut, message_id};
 
 /// Rounds unless the first argument says another number (for a profiler that slows things down).
 const ROUNDS: u32 = 1_000_000;
@@ -68,7 +68,7 @@ fn main() {
         println!("  request: {} bytes, {} of them header", bytes.len(), frame(&bytes).header.len());
         assert_eq!(encoded, Ok(bytes.len()));
 
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         let mut out = Vec::with_capacity(4096);
         let mut record = vec![0; 4096];
         time("  cut and decode command (allocating)", || {

@@ -22,6 +22,6 @@ pub mod subscription;
 pub mod tags;
 pub mod version;
 
-pub use command::{Command, ExtFields};
+pub use command::{Command, ExtFields, Scratch};
 pub use frame::{Cut, FrameError, FrameParts, Serialization, cut};
 pub use version::Language;

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::ext_fields::Span;
+use super::ext_fields::{Field, Scratch, Span, fits};
 use super::{Command, ExtFields, HeaderError};
 use crate::version::Language;
 
@@ -18,7 +18,7 @@ const _: () = assert!(FIXED == 21);
 
 pub(super) fn read<'a>(
     header: &'a [u8],
-    scratch: Option<&'a mut Vec<u8>>,
+    scratch: Option<&'a mut Scratch>,
     command: &mut Command<'a>,
 ) -> Result<(), HeaderError> {
     let mut reader = Reader { bytes: header, at: 0 };
@@ -33,27 +33,24 @@ pub(super) fn read<'a>(
     let ext = reader.i32()?;
     let block = reader.take(ext)?;
     let mut reader = Reader { bytes: &header[..reader.at], at: reader.at - block.len() };
-    let mut own = Vec::new();
-    let texts = match scratch {
+    let (texts, fields) = match scratch {
         Some(scratch) => {
-            scratch.clear();
-            scratch.reserve(block.len());
-            read_fields(&mut reader, scratch, command)?;
-            std::str::from_utf8(scratch).map(Cow::Borrowed).ok()
+            scratch.text.clear();
+            scratch.fields.clear();
+            read_fields(&mut reader, &mut scratch.text, &mut scratch.fields)?;
+            let texts = std::str::from_utf8(&scratch.text).map(Cow::Borrowed).ok();
+            (texts, Cow::Borrowed(&scratch.fields[..]))
         }
         None => {
-            own.reserve_exact(block.len());
-            read_fields(&mut reader, &mut own, command)?;
-            String::from_utf8(own).map(Cow::Owned).ok()
+            let (mut texts, mut fields) = (Vec::with_capacity(block.len()), Vec::new());
+            read_fields(&mut reader, &mut texts, &mut fields)?;
+            (String::from_utf8(texts).map(Cow::Owned).ok(), Cow::Owned(fields))
         }
     };
-    match texts {
-        Some(texts) if command.ext.fits(&texts) => command.ext.set_text("", texts),
-        _ => {
-            let mut reader = Reader { bytes: reader.bytes, at: reader.at - block.len() };
-            command.ext = read_lossy(&mut reader)?;
-        }
-    }
+    command.ext = match texts {
+        Some(texts) if fits(&fields, &texts) => ExtFields::of("", texts, fields),
+        _ => read_lossy(&mut Reader { bytes: reader.bytes, at: reader.at - block.len() })?,
+    };
     Ok(())
 }
 
@@ -61,7 +58,7 @@ pub(super) fn read<'a>(
 fn read_fields(
     reader: &mut Reader<'_>,
     texts: &mut Vec<u8>,
-    command: &mut Command<'_>,
+    fields: &mut Vec<Field>,
 ) -> Result<(), HeaderError> {
     while let Some((key, value)) = reader.field()? {
         if !key.is_empty() && !value.is_empty() {
@@ -69,7 +66,8 @@ fn read_fields(
             texts.extend_from_slice(key);
             let middle = texts.len();
             texts.extend_from_slice(value);
-            command.ext.push_spans(Span::in_copied(start, middle), Span::in_copied(middle, texts.len()));
+            let (key, value) = (Span::in_copied(start, middle), Span::in_copied(middle, texts.len()));
+            fields.push(Field { key, value });
         }
     }
     Ok(())

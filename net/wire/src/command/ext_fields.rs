@@ -8,25 +8,37 @@ use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 
-use smallvec::SmallVec;
-
-/// A Java producer's V2 send header has 14 fields; a few more leave room for hook fields without a heap allocation.
-const INLINE: usize = 20;
-
 /// Ext fields in the order of the wire.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ExtFields<'a> {
     /// The header, if it is text.
     text: &'a str,
     /// What is not in the header as it is meant.
     copied: Cow<'a, str>,
-    fields: SmallVec<[Field; INLINE]>,
+    fields: Cow<'a, [Field]>,
 }
 
 #[derive(Clone, Copy)]
-struct Field {
-    key: Span,
-    value: Span,
+pub(super) struct Field {
+    pub(super) key: Span,
+    pub(super) value: Span,
+}
+
+/// Memory for decoding one header after the other without an allocation, and without moving the fields about.
+#[derive(Default)]
+pub struct Scratch {
+    /// Text that is not in the header as it is meant.
+    pub(super) text: Vec<u8>,
+    pub(super) fields: Vec<Field>,
+}
+
+impl Scratch {
+    /// Gives memory back that only an unusually long header needed.
+    pub fn shrink(&mut self, bytes_kept: usize) {
+        if self.text.capacity() + self.fields.capacity() * size_of::<Field>() > bytes_kept {
+            *self = Self::default();
+        }
+    }
 }
 
 /// Some text of a header, packed so that an optional span fits into a register: in the upper half where it starts plus
@@ -85,9 +97,20 @@ impl Span {
     }
 }
 
+/// Whether every span begins and ends at a character of this copied text.
+pub(super) fn fits(fields: &[Field], copied: &str) -> bool {
+    copied.is_ascii()
+        || fields.iter().all(|Field { key, value }| {
+            [key, value].into_iter().all(|span| {
+                let range = span.range();
+                copied.is_char_boundary(range.start) && copied.is_char_boundary(range.end)
+            })
+        })
+}
+
 impl<'a> ExtFields<'a> {
     pub fn new() -> Self {
-        Self { text: "", copied: Cow::Borrowed(""), fields: SmallVec::new() }
+        Self { text: "", copied: Cow::Borrowed(""), fields: Cow::Borrowed(&[]) }
     }
 
     pub fn push(&mut self, key: impl AsRef<str>, value: impl AsRef<str>) {
@@ -99,29 +122,12 @@ impl<'a> ExtFields<'a> {
         copied.push_str(value);
         assert!(copied.len() <= MAX_TEXT, "ext fields of two gigabytes");
         let (key, value) = (Span::in_copied(start, middle), Span::in_copied(middle, copied.len()));
-        self.fields.push(Field { key, value });
+        self.fields.to_mut().push(Field { key, value });
     }
 
-    #[inline]
-    pub(super) fn push_spans(&mut self, key: Span, value: Span) {
-        self.fields.push(Field { key, value });
-    }
-
-    /// Whether every span begins and ends at a character of this copied text.
-    pub(super) fn fits(&self, copied: &str) -> bool {
-        copied.is_ascii()
-            || self.fields.iter().all(|Field { key, value }| {
-                [key, value].into_iter().all(|span| {
-                    let range = span.range();
-                    copied.is_char_boundary(range.start) && copied.is_char_boundary(range.end)
-                })
-            })
-    }
-
-    /// Gives the fields the text that their spans are of.
-    pub(super) fn set_text(&mut self, text: &'a str, copied: Cow<'a, str>) {
-        self.text = text;
-        self.copied = copied;
+    /// Fields with the texts that their spans are of.
+    pub(super) fn of(text: &'a str, copied: Cow<'a, str>, fields: Cow<'a, [Field]>) -> Self {
+        Self { text, copied, fields }
     }
 
     /// The text of a span of this header; borrowed for as long as it can be.
@@ -131,10 +137,6 @@ impl<'a> ExtFields<'a> {
             Cow::Owned(_) if !span.is_copied() => Cow::Borrowed(span.of(self.text, "")),
             Cow::Owned(copied) => Cow::Owned(span.of("", copied).to_owned()),
         }
-    }
-
-    pub fn clear(&mut self) {
-        self.fields.clear();
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -184,6 +186,12 @@ impl<'a> ExtFields<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+}
+
+impl Default for ExtFields<'_> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -253,9 +261,8 @@ mod tests {
     #[test]
     fn equal_fields_are_equal_wherever_their_text_lies() {
         let text = "ab";
-        let mut spans = ExtFields::new();
-        spans.set_text(text, Cow::Borrowed(""));
-        spans.push_spans(Span::in_header(0, 1), Span::in_header(1, 2));
+        let field = Field { key: Span::in_header(0, 1), value: Span::in_header(1, 2) };
+        let spans = ExtFields::of(text, Cow::Borrowed(""), Cow::Owned(vec![field]));
         let copied: ExtFields<'static> = [("a".to_owned(), "b")].into_iter().collect();
         assert_eq!(spans, copied);
         assert_eq!(format!("{spans:?}"), r#"{"a": "b"}"#);
@@ -263,9 +270,8 @@ mod tests {
 
     #[test]
     fn a_push_onto_decoded_fields_keeps_them() {
-        let mut ext = ExtFields::new();
-        ext.set_text("ab", Cow::Borrowed("cd"));
-        ext.push_spans(Span::in_header(0, 1), Span::in_copied(0, 2));
+        let fields = [Field { key: Span::in_header(0, 1), value: Span::in_copied(0, 2) }];
+        let mut ext = ExtFields::of("ab", Cow::Borrowed("cd"), Cow::Borrowed(&fields));
         ext.push("e", "f");
         assert_eq!(ext.iter().collect::<Vec<_>>(), [("a", "cd"), ("e", "f")]);
     }

@@ -10,8 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::ext_fields::Span;
-use super::{Command, HeaderError};
+use super::ext_fields::{Field, Scratch, Span};
+use super::{Command, ExtFields, HeaderError};
 use crate::marks::Marks;
 use crate::version::Language;
 
@@ -20,25 +20,27 @@ const MAX_DEPTH: u32 = 64;
 
 pub(super) fn read<'a>(
     header: &'a [u8],
-    scratch: Option<&'a mut Vec<u8>>,
+    scratch: Option<&'a mut Scratch>,
     command: &mut Command<'a>,
 ) -> Result<(), HeaderError> {
     let Ok(text) = std::str::from_utf8(header) else { return read_lossy(header, command) };
-    let (copied, remark) = match scratch {
+    let (copied, fields, remark) = match scratch {
         Some(scratch) => {
-            scratch.clear();
-            let remark = scan(text, scratch, command)?;
-            (std::str::from_utf8(scratch).map(Cow::Borrowed).ok(), remark)
+            scratch.text.clear();
+            scratch.fields.clear();
+            let remark = scan(text, &mut scratch.text, &mut scratch.fields, command)?;
+            let copied = std::str::from_utf8(&scratch.text).map(Cow::Borrowed).ok();
+            (copied, Cow::Borrowed(&scratch.fields[..]), remark)
         }
         None => {
-            let mut copied = Vec::new();
-            let remark = scan(text, &mut copied, command)?;
-            (String::from_utf8(copied).map(Cow::Owned).ok(), remark)
+            let (mut copied, mut fields) = (Vec::new(), Vec::new());
+            let remark = scan(text, &mut copied, &mut fields, command)?;
+            (String::from_utf8(copied).map(Cow::Owned).ok(), Cow::Owned(fields), remark)
         }
     };
     // Only whole characters are ever copied.
     let copied = copied.ok_or(HeaderError::Json { at: 0, what: "escapes do not make text" })?;
-    command.ext.set_text(text, copied);
+    command.ext = ExtFields::of(text, copied, fields);
     command.remark = remark.map(|span| command.ext.resolve(span));
     Ok(())
 }
@@ -62,9 +64,14 @@ fn read_lossy(header: &[u8], command: &mut Command<'_>) -> Result<(), HeaderErro
 }
 
 /// Fills in the command; tells where the remark is.
-fn scan(text: &str, copied: &mut Vec<u8>, command: &mut Command<'_>) -> Result<Option<Span>, HeaderError> {
+fn scan(
+    text: &str,
+    copied: &mut Vec<u8>,
+    fields: &mut Vec<Field>,
+    command: &mut Command<'_>,
+) -> Result<Option<Span>, HeaderError> {
     let bytes = text.as_bytes();
-    let mut scanner = Scanner { text, bytes, at: 0, marks: Marks::new(bytes), copied, failure: "" };
+    let mut scanner = Scanner { text, bytes, at: 0, marks: Marks::new(bytes), copied, fields, failure: "" };
     scanner.header(command).map_err(|Stopped| HeaderError::Json { at: scanner.at, what: scanner.failure })
 }
 
@@ -76,6 +83,7 @@ struct Scanner<'a, 's> {
     marks: Marks<'a, b'"', b'\\'>,
     /// Unescaped text.
     copied: &'s mut Vec<u8>,
+    fields: &'s mut Vec<Field>,
     /// Why `Stopped` was returned; `at` is where.
     failure: &'static str,
 }
@@ -95,7 +103,7 @@ impl Scanner<'_, '_> {
                 b"version" => command.version = self.int()?,
                 b"language" => command.language = self.language()?,
                 b"remark" => remark = self.scalar()?,
-                b"extFields" => self.ext_fields(command)?,
+                b"extFields" => self.ext_fields()?,
                 _ => self.skip_value()?,
             }
             more = self.more()?;
@@ -106,19 +114,19 @@ impl Scanner<'_, '_> {
         Ok(remark)
     }
 
-    fn ext_fields(&mut self, command: &mut Command<'_>) -> Result<(), Stopped> {
-        command.ext.clear();
+    fn ext_fields(&mut self) -> Result<(), Stopped> {
+        self.fields.clear();
         if self.token() == b'n' {
             return self.literal();
         }
         let mut more = self.open()?;
         while more {
             if let Some((key, value)) = self.plain_pair() {
-                command.ext.push_spans(key, value);
+                self.fields.push(Field { key, value });
             } else {
                 let key = self.key()?;
                 if let Some(value) = self.scalar()? {
-                    command.ext.push_spans(key, value);
+                    self.fields.push(Field { key, value });
                 }
             }
             more = self.more()?;

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-pub use ext_fields::ExtFields;
+pub use ext_fields::{ExtFields, Scratch};
 pub(crate) use ext_fields::{parse_bool, parse_i32, parse_i64};
 
 use crate::frame::{FrameParts, Serialization};
@@ -57,13 +57,13 @@ impl<'a> Command<'a> {
         Self::read(frame, None)
     }
 
-    /// Decodes a frame's header without allocating: copied text replaces what `scratch` held. It grows to the size of the
-    /// largest header that needed it and may be used again as soon as the command is dropped.
-    pub fn decode_in(frame: FrameParts<'a>, scratch: &'a mut Vec<u8>) -> Result<Command<'a>, HeaderError> {
+    /// Decodes a frame's header without allocating: fields and copied text replace what `scratch` held. It grows to the
+    /// size of the largest header that needed it and may be used again as soon as the command is dropped.
+    pub fn decode_in(frame: FrameParts<'a>, scratch: &'a mut Scratch) -> Result<Command<'a>, HeaderError> {
         Self::read(frame, Some(scratch))
     }
 
-    fn read(frame: FrameParts<'a>, scratch: Option<&'a mut Vec<u8>>) -> Result<Command<'a>, HeaderError> {
+    fn read(frame: FrameParts<'a>, scratch: Option<&'a mut Scratch>) -> Result<Command<'a>, HeaderError> {
         let mut command = Command {
             code: 0,
             flag: 0,

@@ -41,7 +41,7 @@ fn escapes_are_undone_with_and_without_scratch() {
     let header =
         br#"{"remark":"\"\\\/\b\f\n\r\t","extFields":{"i":"KEYS\u0001gr\u00FCn\u0002\uD83D\ude00 \ud83d! \udE00","\u0061":"plain"}}"#;
     let frame = FrameParts { serialization: Serialization::Json, header, body: b"" };
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
     let with = Command::decode_in(frame, &mut scratch).unwrap();
     let without = Command::decode(frame).unwrap();
     assert_eq!(with, without);
@@ -156,7 +156,7 @@ proptest! {
         let Ok(Cut::Frame { total: found, frame }) = cut(&out[6..]) else { panic!("no frame") };
         prop_assert_eq!(found, total);
         prop_assert_eq!(&Command::decode(frame).unwrap(), &command);
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         prop_assert_eq!(&Command::decode_in(frame, &mut scratch).unwrap(), &command);
     }
 
@@ -182,7 +182,7 @@ proptest! {
     #[test]
     fn never_panics_on_nearly_json(header in r#"\{("code"|"extFields"|"remark"|"x"|[\[\]{}:,]|"\\u[0-9d]{0,4}"|1|-|null|tru|é){0,12}\}?"#) {
         let plain = json(header.as_bytes());
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         let frame = FrameParts { serialization: Serialization::Json, header: header.as_bytes(), body: b"" };
         prop_assert_eq!(Command::decode_in(frame, &mut scratch), plain);
     }
