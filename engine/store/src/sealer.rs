@@ -3,15 +3,19 @@
 //! Owns: the move of a segment's index from memory to disk, in segment order, at background priority.
 //! Invariants: a segment is sealed once all of it is synced; the file is durable before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
 //! it, and a queue that was dropped is not resurrected.
-//! On failure: an I/O error latches the shard (the file cannot be trusted to be written later either).
+//! On failure: without room on the disk the segment stays unsealed, its entries stay in memory, and the whole file is
+//! written anew until it fits; any other I/O error latches the shard (the file cannot be trusted to be written later either).
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::time::Duration;
 
-use ringmq_io::Env;
+use futures_lite::FutureExt;
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
+use ringmq_io::{Disk, Env};
 
 use crate::entry::Entry;
+use crate::envelope::temporary_name;
 use crate::inner::Inner;
 use crate::key_sort::sorted_keys_below;
 use crate::queues::Run;
@@ -20,6 +24,9 @@ use crate::sealed::format::{Drop, IndexHeader, Page, Row};
 use crate::sealed::write::IndexWriter;
 use crate::shard::QueueRef;
 use crate::sorting::sort_in_turns;
+
+/// Between attempts while the disk is full.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A queue's part of the segment.
 #[derive(Clone, Copy)]
@@ -33,6 +40,7 @@ struct Part {
 
 pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     let mut number = first_unsealed(&inner);
+    let mut is_full = false;
     loop {
         let end = inner.segments.base(number + 1);
         while inner.synced.get() < end && !inner.is_ending() {
@@ -41,11 +49,27 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
         if inner.is_ending() {
             return;
         }
-        if let Err(error) = seal(&inner, number).await {
-            inner.latch("write of a sealed index", &error.to_string());
-            return;
+        match seal(&inner, number).await {
+            Ok(()) => {
+                if std::mem::take(&mut is_full) {
+                    tracing::info!(shard = inner.id.shard, "disk has room for an index again");
+                }
+                number += 1;
+            }
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                // What was written of it is given back: somebody may need the blocks.
+                let temporary = temporary_name(&inner.segments.path(number, "idx"));
+                let _ = inner.env.disk().remove(&temporary).await;
+                if !std::mem::replace(&mut is_full, true) {
+                    tracing::error!(shard = inner.id.shard, "no room for a segment's index: {error}");
+                }
+                inner.env.sleep(RETRY).or(inner.stop.wait()).await;
+            }
+            Err(error) => {
+                inner.latch("write of a sealed index", &error.to_string());
+                return;
+            }
         }
-        number += 1;
     }
 }
 

@@ -175,3 +175,46 @@ fn a_dropped_topic_stays_dropped_through_sealing_and_restart() {
         });
     }
 }
+
+/// A full segment's index needs room too: the segment waits for it, and the shard goes on.
+#[test]
+fn a_segment_whose_index_finds_no_room_is_sealed_when_there_is() {
+    let world = World::new(9);
+    let host = world.host("broker");
+    let mut config = small_config("/data");
+    config.retention.refuse_ratio = 1.0;
+    config.retention.forcible_ratio = 1.0;
+    config.retention.clean_ratio = 1.0;
+    let (first, machine) = (config.clone(), host.clone());
+    let has_index = |machine: &ringmq_simenv::Host| {
+        machine.files().iter().any(|(path, _)| path.extension().is_some_and(|end| end == "idx"))
+    };
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        send(&shard, BUSY, 200).await;
+        while shard.stats().segments < 2 {
+            env.sleep(Duration::from_millis(10)).await;
+        }
+        let used =
+            machine.files().iter().filter(|(path, _)| path.starts_with("/data")).map(|(_, len)| len).sum();
+        machine.set_capacity(used);
+        // Into the second segment.
+        send(&shard, BUSY, 90).await;
+        env.sleep(Duration::from_secs(5)).await;
+        assert!(!has_index(&machine));
+        assert_eq!(shard.latched(), None);
+        assert_eq!(read_all(&shard, BUSY).await.unwrap().len(), 290);
+        send(&shard, BUSY, 1).await;
+        machine.set_capacity(1 << 40);
+        while !has_index(&machine) {
+            env.sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(read_all(&shard, BUSY).await.unwrap().len(), 291);
+        shard.shutdown().await.unwrap();
+    });
+    world.run(&host, move |env| async move {
+        let (_handle, shard, report) = open(&env, &config).await.unwrap();
+        assert_eq!(report.sealed_segments, 1);
+        assert_eq!(read_all(&shard, BUSY).await.unwrap().len(), 291);
+    });
+}
