@@ -151,12 +151,13 @@ impl Books {
 
     fn send_until_accepted(&mut self, remote: &mut Remote, server: &Server) {
         let deadline = Instant::now() + NOTICED;
-        while self.send(remote).code != response_code::SUCCESS {
-            assert!(
-                Instant::now() < deadline,
-                "there is room, but sends are refused:\n{}",
-                server.process.log_tail()
-            );
+        loop {
+            let answer = self.send(remote);
+            if answer.code == response_code::SUCCESS {
+                return;
+            }
+            let (remark, log) = (answer.remark, server.process.log_tail());
+            assert!(Instant::now() < deadline, "there is room, but sends are refused: {remark}\n{log}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -65,9 +65,9 @@ fn another_segment_size_is_refused() {
     let dir = scratch();
     let standalone = stopped(dir.path());
     let conf = dir.path().join("other.conf");
-    fs::write(&conf, "segmentBytes=16777216\n").expect("write a configuration");
+    fs::write(&conf, "segmentBytes=67108864\n").expect("write a configuration");
     let said = refused(&standalone.data(), &["-c", conf.to_str().expect("text")]);
-    assert!(said.contains("16777216 are asked for") && said.contains("134217728"), "{said}");
+    assert!(said.contains("67108864 are asked for") && said.contains("134217728"), "{said}");
 }
 
 /// Files that a later version wrote, each by the number in its head.

@@ -34,7 +34,8 @@ fn acknowledging_before_the_flush_is_caught() {
 fn ignoring_an_fsync_error_is_caught() {
     // What a lying disk has lost is a message, a commit, or a file that the node cannot start without.
     let (_, text) = caught(Bug::IgnoreSyncError, 1..200).expect("something lost");
-    let promises = ["acknowledged offset", "nothing at offset", "consumer offset", "nobody damaged what it names"];
+    let promises =
+        ["acknowledged offset", "nothing at offset", "consumer offset", "nobody damaged what it names"];
     assert!(promises.iter().any(|promise| text.contains(promise)), "{text}");
 }
 
