@@ -5,7 +5,7 @@ use ringmq_wire::headers::{
     CommonHeader, ConsumerSendBackHeader, CreateTopicHeader, EndTransactionHeader, PullHeader,
     QueryMessageHeader, RegisterBrokerHeader, SendHeader, UpdateConsumerOffsetHeader,
 };
-use ringmq_wire::{Command, Cut, FrameParts, Serialization, cut};
+use ringmq_wire::{Command, Cut, FrameParts, Scratch, Serialization, cut};
 
 pub fn check(bytes: &[u8]) {
     let mut rest = bytes;
@@ -20,8 +20,15 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
+/// A header that was read before this one, with copied texts: nothing of it may be seen in the next.
+const BEFORE: &[u8] =
+    br#"{"code":7,"opaque":9,"remark":"\u00e9","extFields":{"a":"\u0041","topic":"before","\u0062":"1"}}"#;
+
 pub fn check_frame(frame: FrameParts<'_>) {
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
+    let before = FrameParts { serialization: Serialization::Json, header: BEFORE, body: &[] };
+    let before = Command::decode_in(before, &mut scratch).expect("a good header");
+    assert_eq!((before.ext.len(), before.ext.get("b")), (3, Some("1")));
     let Ok(command) = Command::decode(frame) else {
         assert!(Command::decode_in(frame, &mut scratch).is_err());
         return;
