@@ -42,7 +42,9 @@ pub trait Disk: Clone + 'static {
     /// A range of a [`Region`]; may cross cores as a descriptor.
     type Extent: AsRef<[u8]> + Send + 'static;
     type Mapped: Mapped;
-    /// Held while this process owns a data directory; released on drop or when the process dies.
+    /// Held while this process owns a data directory; released on drop. When the process dies it is released no sooner
+    /// than the last of this core's writes that were under way is done: whoever gets the lock then will not be
+    /// overwritten.
     type DirLock: 'static;
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Self::File>;
@@ -57,7 +59,7 @@ pub trait Disk: Clone + 'static {
     async fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     async fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     async fn space(&self, dir: &Path) -> io::Result<Space>;
-    /// `WouldBlock` when another process holds it.
+    /// `WouldBlock` when another process holds it, or has died and still writes.
     async fn lock_dir(&self, dir: &Path) -> io::Result<Self::DirLock>;
 
     /// Maps a file of exactly `len` bytes shared and writable, every page touched. Creates it (zeroed)

@@ -119,6 +119,17 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// io_uring apart in the background: 0.1 s on an idle machine, 1.1 s were seen on a busy one.
 pub const LISTEN_WAIT_MS_MAX: u64 = 5000;
 
+/// How long a start waits for the lock of its data: the kernel lets go of a killed process's lock when the last write
+/// that was under way is done, for which a second was the most that was seen. A directory that is really in use is refused
+/// that much later.
+pub const LOCK_WAIT_MS_MAX: u64 = 5000;
+
+/// Between two looks at such a lock.
+pub const LOCK_LOOK_MS: u64 = 10;
+
+/// Directories that one core holds locked: the store's and those of its shards.
+pub const LOCKS_PER_CORE_MAX: u32 = 2048;
+
 /// File-system calls that wait for a core's blocking thread; more wait in their tasks.
 pub const BLOCKING_JOBS_MAX: usize = 256;
 

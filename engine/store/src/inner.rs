@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use ringmq_io::Env;
 use ringmq_io::sync::{Event, Stop, Watermark};
+use ringmq_io::{Disk, Env};
 
 use crate::StoreConfig;
 use crate::batch::LogId;
@@ -41,6 +41,8 @@ pub struct Inner<E: Env> {
     pub config: StoreConfig,
     /// Whether the ring outlives the process without waiting for a disk.
     pub ring_is_memory: bool,
+    /// Of the shard's directory, until the shard is shut down.
+    pub lock: RefCell<Option<<E::Disk as Disk>::DirLock>>,
     pub ring: Ring<E>,
     pub ring_path: PathBuf,
     pub queues: RefCell<Queues>,

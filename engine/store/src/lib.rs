@@ -27,6 +27,7 @@ pub mod fuzz_checks;
 mod inner;
 mod key_sort;
 mod keys;
+mod lock;
 mod lookup;
 mod manifest;
 pub mod meta;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use ringmq_io::{Disk, Env};
 
 use crate::envelope::{self, Form};
+use crate::lock::lock_patiently;
 use crate::{OpenError, StoreConfig};
 
 pub const NAME: &str = "MANIFEST";
@@ -42,10 +43,7 @@ pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHa
     let disk = env.disk();
     let data = &config.data;
     disk.create_dir_all(data).await.map_err(OpenError::io(data))?;
-    let lock = disk.lock_dir(data).await.map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => OpenError::InUse(data.clone()),
-        _ => OpenError::Io { path: data.clone(), source: error },
-    })?;
+    let lock = lock_patiently(env, data).await?;
     let path = data.join(NAME);
     let store_id = match envelope::read(disk, FORM, &path).await? {
         Some(body) => check(config, &path, &body)?,

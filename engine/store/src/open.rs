@@ -16,6 +16,7 @@ use ringmq_io::{BLOCK, Class, Disk, Env, Region};
 use crate::batch::LogId;
 use crate::fetch::read_exact;
 use crate::inner::{Counters, DiskRoom, Inner};
+use crate::lock::lock_patiently;
 use crate::manifest::StoreLayout;
 use crate::recovery::{self, Inventory, Recovered, RecoveryReport, RingSource};
 use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
@@ -38,6 +39,8 @@ pub async fn open<E: Env>(
     let disk = env.disk();
     disk.create_dir_all(&dir).await.map_err(OpenError::io(&dir))?;
     disk.sync_dir(&config.data).await.map_err(OpenError::io(&config.data))?;
+    // The store's lock is core 0's; writes of this core to this shard are what matters here.
+    let lock = lock_patiently(env, &dir).await?;
     let inventory = Inventory::take(env, &dir, config.segment_bytes).await?;
     let state = State::read(disk, id, &dir).await?;
     if state.is_none() && !inventory.segments.is_empty() {
@@ -80,6 +83,7 @@ pub async fn open<E: Env>(
     let report = recovered.report.clone();
     let ring = Ring::new(region, new.ring_bytes, floor, recovered.end);
     let inner = Rc::new(assemble(env, layout, id, new.epoch, ring, segments, recovered));
+    *inner.lock.borrow_mut() = Some(lock);
     start_tasks(&inner);
     Ok((inner, report))
 }
@@ -198,6 +202,7 @@ fn assemble<E: Env>(
         id,
         epoch,
         config: layout.config.clone(),
+        lock: RefCell::new(None),
         ring_is_memory: layout.ring_is_memory,
         ring,
         ring_path: layout.ring_path(id.shard),

@@ -289,6 +289,7 @@ impl<E: Env> Shard<E> {
         while inner.running.get() > 0 {
             inner.ended.wait().await;
         }
+        let lock = inner.lock.borrow_mut().take();
         if let Some(latched) = self.latched() {
             return Err(io::Error::other(latched.to_string()));
         }
@@ -296,6 +297,7 @@ impl<E: Env> Shard<E> {
         if let Err(error) = inner.env.disk().remove(&inner.ring_path).await {
             tracing::warn!(ring = %inner.ring_path.display(), %error, "the ring was not removed");
         }
+        drop(lock);
         Ok(())
     }
 }

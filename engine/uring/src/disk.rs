@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -38,9 +38,20 @@ impl Mapped for UringMapped {
     }
 }
 
-/// Holds a data directory; the kernel lets go of it when the process dies.
+/// Holds a data directory.
+///
+/// The lock belongs to the open directory, not to the process, and the core's ring holds that open too (as a registered
+/// file). A dead process's ring lives until all of its operations are done, and so does the lock.
 pub struct DirLock {
     _held: Flock<fs::File>,
+    driver: Rc<Driver>,
+    slot: u32,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        self.driver.let_go(self.slot);
+    }
 }
 
 /// Adds the path to an error of the standard library, which has none.
@@ -145,10 +156,10 @@ fn space(dir: &Path) -> io::Result<Space> {
     Ok(Space { total: stat.blocks() * unit, available: stat.blocks_available() * unit })
 }
 
-fn lock(dir: &Path) -> io::Result<DirLock> {
+fn lock(dir: &Path) -> io::Result<Flock<fs::File>> {
     let file = fs::File::open(dir)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(held) => Ok(DirLock { _held: held }),
+        Ok(held) => Ok(held),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
             Err(io::Error::new(io::ErrorKind::WouldBlock, "in use by another process"))
         }
@@ -219,7 +230,9 @@ impl Disk for UringDisk {
     }
 
     async fn lock_dir(&self, dir: &Path) -> io::Result<DirLock> {
-        self.at_path(dir, lock).await
+        let held = self.at_path(dir, lock).await?;
+        let slot = self.driver.hold_on(held.as_raw_fd())?;
+        Ok(DirLock { _held: held, driver: Rc::clone(&self.driver), slot })
     }
 
     async fn map_region(&self, path: &Path, len: usize) -> io::Result<(UringRegion, bool)> {

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, types};
 
+use ringmq_io::limits::LOCKS_PER_CORE_MAX;
+
 use crate::buf_ring::BufRing;
 use crate::doorbell::Doorbell;
 use crate::op::{Flight, Flights, Op, Phase, Token, UNWATCHED};
@@ -62,6 +64,9 @@ pub(crate) struct Driver {
     left_over: Cell<bool>,
     /// Registered buffers handed out to regions.
     buffer_slots: Cell<u32>,
+    /// Registered files that are free again, and how many were ever used.
+    free_files: RefCell<Vec<u32>>,
+    files: Cell<u32>,
     stopping: Cell<bool>,
     stopped: Cell<bool>,
     pub(crate) counters: Counters,
@@ -90,6 +95,8 @@ impl Driver {
             glommio_polled: Cell::new(Instant::now()),
             left_over: Cell::new(false),
             buffer_slots: Cell::new(0),
+            free_files: RefCell::default(),
+            files: Cell::new(0),
             stopping: Cell::new(false),
             stopped: Cell::new(false),
             counters: Counters::default(),
@@ -176,6 +183,31 @@ impl Driver {
         }
         self.buffer_slots.set(next);
         Ok(first as u16)
+    }
+
+    /// Has the ring keep a file open until it is itself gone, which is after its last operation. Gives the slot.
+    pub(crate) fn hold_on(&self, fd: RawFd) -> io::Result<u32> {
+        if self.files.get() == 0 {
+            self.with_ring(|ring| ring.uring().submitter().register_files_sparse(LOCKS_PER_CORE_MAX))?;
+        }
+        let slot = match self.free_files.borrow_mut().pop() {
+            Some(slot) => slot,
+            None if self.files.get() < LOCKS_PER_CORE_MAX => self.files.replace(self.files.get() + 1),
+            None => {
+                return Err(io::Error::other(format!("more than {LOCKS_PER_CORE_MAX} locks on one core")));
+            }
+        };
+        self.with_ring(|ring| ring.uring().submitter().register_files_update(slot, &[fd]))?;
+        Ok(slot)
+    }
+
+    /// Ends [`Driver::hold_on`].
+    pub(crate) fn let_go(&self, slot: u32) {
+        // Fails only where the slot was never taken.
+        match self.with_ring(|ring| ring.uring().submitter().register_files_update(slot, &[-1])) {
+            Ok(_) => self.free_files.borrow_mut().push(slot),
+            Err(error) => tracing::error!(slot, %error, "a ring did not let go of a file"),
+        }
     }
 
     /// Wakes the driver task if it sleeps.
