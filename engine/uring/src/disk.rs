@@ -289,19 +289,20 @@ mod tests {
     fn a_lock_outlives_its_process_for_as_long_as_the_ring() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_path_buf();
-        crate::run(1, move |env| async move {
-            let disk = ringmq_io::Env::disk(&env);
-            let file = fs::File::open(&path).unwrap();
-            file.try_lock().unwrap();
-            let slot = disk.driver.hold_on(file.as_raw_fd()).unwrap();
-            // As a process that dies: closed, but not unlocked.
-            drop(file);
-            let error = disk.lock_dir(&path).await.err().expect("held by the ring");
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
-            disk.driver.let_go(slot);
-            while disk.lock_dir(&path).await.is_err() {}
-        })
-        .unwrap();
+        crate::run(1, move |env| outlive(env, path.clone())).unwrap();
+    }
+
+    async fn outlive(env: crate::UringEnv, dir: PathBuf) {
+        let disk = ringmq_io::Env::disk(&env);
+        let file = fs::File::open(&dir).unwrap();
+        file.try_lock().unwrap();
+        let slot = disk.driver.hold_on(file.as_raw_fd()).unwrap();
+        // As a process that dies: closed, but not unlocked.
+        drop(file);
+        let error = disk.lock_dir(&dir).await.err().expect("held by the ring");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+        disk.driver.let_go(slot);
+        while disk.lock_dir(&dir).await.is_err() {}
     }
 
     #[test]
