@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ringmq_io::{AlignedBuf, Disk, File, OpenMode};
+use ringmq_io::{AlignedBuf, BLOCK, Disk, File, OpenMode};
 
 use crate::OpenError;
 
@@ -59,6 +59,10 @@ pub async fn read<D: Disk>(disk: &D, form: Form, path: &Path) -> Result<Option<V
         Err(error) => return Err(OpenError::io(path)(error)),
     };
     let len = usize::try_from(file.len()).expect("a small file");
+    if len == 0 || !len.is_multiple_of(BLOCK) {
+        let what = format!("it has {len} bytes, which is no number of whole blocks");
+        return Err(OpenError::Damaged { path: path.into(), what });
+    }
     let bytes = file.read_at(0, len).await.map_err(OpenError::io(path))?;
     decode(form, path, &bytes).map(|body| Some(body.to_vec()))
 }

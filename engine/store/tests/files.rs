@@ -254,3 +254,34 @@ fn a_store_that_is_not_ours_is_refused_clearly() {
         }
     });
 }
+
+/// Other file systems than ours leave such files after a power loss, and so do people.
+#[test]
+fn a_small_file_that_was_cut_off_is_reported_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path: PathBuf = dir.path().into();
+    run(move |env| {
+        let config = config(&path);
+        async move {
+            let (handle, shard, _) = open(&env, &config).await.unwrap();
+            shard.shutdown().await.unwrap();
+            drop((handle, shard));
+            for file in ["MANIFEST", "shard-00/STATE"] {
+                let file = config.data.join(file);
+                let good = std::fs::read(&file).unwrap();
+                for len in [0, 100] {
+                    std::fs::write(&file, &good[..len]).unwrap();
+                    match open(&env, &config).await.map(|_| ()).unwrap_err() {
+                        OpenError::Damaged { path, what } => {
+                            assert_eq!(path, file);
+                            assert!(what.contains(&format!("it has {len} bytes")), "{what}");
+                        }
+                        other => panic!("{other}"),
+                    }
+                }
+                std::fs::write(&file, &good).unwrap();
+            }
+            assert!(open(&env, &config).await.is_ok());
+        }
+    });
+}
