@@ -52,6 +52,31 @@ pub trait Env: Clone + 'static {
     fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static);
 }
 
+/// Tries again after each `pause`, for at most `wait`, while the outcome is an error of `kind`: for what a process that was
+/// just killed holds until the kernel has taken it apart. `waiting` is told of the first such error, if there will be
+/// another attempt; the last one is the outcome.
+pub async fn patiently<E: Env, T>(
+    env: &E,
+    (wait, pause): (Duration, Duration),
+    kind: io::ErrorKind,
+    waiting: impl FnOnce(&io::Error),
+    mut attempt: impl AsyncFnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let deadline = env.monotonic_ns() + wait.as_nanos() as u64;
+    let mut waiting = Some(waiting);
+    loop {
+        match attempt().await {
+            Err(error) if error.kind() == kind && env.monotonic_ns() < deadline => {
+                if let Some(waiting) = waiting.take() {
+                    waiting(&error);
+                }
+                env.sleep(pause).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Runs `work` for at most `time`; `TimedOut` afterwards. The work is dropped then.
 pub async fn deadline<E: Env, T>(env: &E, time: Duration, work: impl Future<Output = T>) -> io::Result<T> {
     let timer = env.sleep(time);

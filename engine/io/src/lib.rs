@@ -21,6 +21,6 @@ pub mod sync;
 
 pub use aligned::{AlignedBuf, BLOCK};
 pub use disk::{Blocks, DirEntry, Disk, File, Mapped, OpenMode, Region, Space};
-pub use env::{Class, Env, deadline};
+pub use env::{Class, Env, deadline, patiently};
 pub use mesh::{Lanes, Mesh};
 pub use net::{Chunk, Lease, Listener, Net, RecvBuf, Sharing, Stream};

@@ -9,25 +9,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringmq_io::limits::{LOCK_LOOK_MS, LOCK_WAIT_MS_MAX};
-use ringmq_io::{Disk, Env};
+use ringmq_io::{Disk, Env, patiently};
 
 use crate::OpenError;
 
 pub async fn lock_patiently<E: Env>(env: &E, dir: &Path) -> Result<<E::Disk as Disk>::DirLock, OpenError> {
-    let begun = env.monotonic_ns();
-    let mut told = false;
-    loop {
-        let error = match env.disk().lock_dir(dir).await {
-            Ok(lock) => return Ok(lock),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => error,
-            Err(error) => return Err(OpenError::io(dir)(error)),
-        };
-        if env.monotonic_ns() - begun >= LOCK_WAIT_MS_MAX * 1_000_000 {
-            return Err(OpenError::InUse(dir.into()));
-        }
-        if !std::mem::replace(&mut told, true) {
-            tracing::info!(dir = %dir.display(), %error, "waiting for the directory's last owner to end");
-        }
-        env.sleep(Duration::from_millis(LOCK_LOOK_MS)).await;
-    }
+    let times = (Duration::from_millis(LOCK_WAIT_MS_MAX), Duration::from_millis(LOCK_LOOK_MS));
+    let waiting = |error: &std::io::Error| {
+        tracing::info!(dir = %dir.display(), %error, "waiting for the directory's last owner to end");
+    };
+    let lock = patiently(env, times, ErrorKind::WouldBlock, waiting, async || env.disk().lock_dir(dir).await);
+    lock.await.map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => OpenError::InUse(dir.into()),
+        _ => OpenError::io(dir)(error),
+    })
 }

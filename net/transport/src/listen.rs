@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringmq_io::limits::LISTEN_WAIT_MS_MAX;
-use ringmq_io::{Env, Net, Sharing};
+use ringmq_io::{Env, Net, Sharing, patiently};
 use tracing::warn;
 
 const PAUSE: Duration = Duration::from_millis(20);
@@ -21,24 +21,18 @@ pub async fn listen_patiently<E: Env>(
     sharing: Sharing,
 ) -> io::Result<<E::Net as Net>::Listener> {
     let wait = Duration::from_millis(LISTEN_WAIT_MS_MAX);
-    let deadline = env.monotonic_ns() + wait.as_nanos() as u64;
-    let mut told = false;
-    loop {
-        match env.net().listen(addr, sharing) {
-            // A port that the system picks is never one that will be free in a moment.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && addr.port() != 0 => {
-                if env.monotonic_ns() >= deadline {
-                    let port = addr.port();
-                    let message = format!("port {port} is in use by another process, also after {wait:?}");
-                    return Err(io::Error::new(error.kind(), message));
-                }
-                if !told {
-                    warn!(%addr, ?wait, "the port is in use; waiting for it");
-                    told = true;
-                }
-            }
-            outcome => return outcome,
-        }
-        env.sleep(PAUSE).await;
+    let listen = async || env.net().listen(addr, sharing);
+    if addr.port() == 0 {
+        // A port that the system picks is never one that will be free in a moment.
+        return listen().await;
     }
+    let waiting = |_: &io::Error| warn!(%addr, ?wait, "the port is in use; waiting for it");
+    let listener = patiently(env, (wait, PAUSE), io::ErrorKind::AddrInUse, waiting, listen);
+    listener.await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let message = format!("port {} is in use by another process, also after {wait:?}", addr.port());
+            io::Error::new(error.kind(), message)
+        }
+        _ => error,
+    })
 }
