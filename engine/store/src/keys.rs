@@ -9,10 +9,8 @@ use std::collections::VecDeque;
 
 use ringmq_io::limits::KEYS_PER_MESSAGE_MAX;
 use ringmq_wire::message::RecordView;
-use ringmq_wire::properties;
+use ringmq_wire::properties::{self, name};
 
-const KEYS: &str = "KEYS";
-const UNIQ_KEY: &str = "UNIQ_KEY";
 const SEPARATOR: char = ' ';
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +31,15 @@ pub struct Keys<'a> {
 impl<'a> Keys<'a> {
     /// Looks for them in the text of the properties. Whoever reads the properties anyway need not.
     pub fn read(properties: &'a str) -> Self {
-        Self {
-            unique: properties::get(properties, UNIQ_KEY),
-            words: properties::get(properties, KEYS).unwrap_or(""),
+        let mut keys = Self::default();
+        for (name, value) in properties::iter(properties) {
+            match name {
+                name::UNIQUE_KEY => keys.unique = Some(value),
+                name::KEYS => keys.words = value,
+                _ => {}
+            }
         }
+        keys
     }
 
     /// At most `KEYS_PER_MESSAGE_MAX` of them.
@@ -116,17 +119,6 @@ impl OpenKeys {
     /// Number of keys of records below `position`.
     pub fn count_below(&self, position: u64) -> usize {
         self.chunks.iter().map(|chunk| chunk.partition_point(|entry| entry.position < position)).sum()
-    }
-
-    /// Shows those keys of the chunk at `at`, counted from the oldest left, that are of records below `position`. False
-    /// when there is no such chunk, or none behind it.
-    pub fn with_below(&self, position: u64, at: usize, with: impl FnOnce(&[KeyEntry])) -> bool {
-        let Some(chunk) = self.chunks.get(at) else {
-            return false;
-        };
-        let below = chunk.partition_point(|entry| entry.position < position);
-        with(&chunk[..below]);
-        below == chunk.len()
     }
 
     /// Removes the keys of records below `position`: their segment is sealed.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
 use crate::marks::Marks;
 
@@ -60,27 +60,9 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-fn split_entry(entry: &str) -> Option<(&str, &str)> {
-    let at = memchr(1, entry.as_bytes())?;
-    let (name, value) = (&entry[..at], &entry[at + 1..]);
-    (!name.is_empty() && !value.is_empty()).then_some((name, value))
-}
-
-/// The value of `name`, read from the end of the text: later entries win, and those that the broker adds are there.
+/// The value of `name`; of several entries the last one's.
 pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let mut rest = text.strip_suffix(PROPERTY_SEPARATOR).unwrap_or(text);
-    loop {
-        let start = memrchr(2, rest.as_bytes()).map_or(0, |at| at + 1);
-        if let Some((found, value)) = split_entry(&rest[start..])
-            && found == name
-        {
-            return Some(value);
-        }
-        if start == 0 {
-            return None;
-        }
-        rest = &rest[..start - 1];
-    }
+    iter(text).filter(|(found, _)| *found == name).last().map(|(_, value)| value)
 }
 
 /// Appends an entry to properties text. Writes the separator that may be absent before it.
