@@ -120,8 +120,8 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const LISTEN_WAIT_MS_MAX: u64 = 5000;
 
 /// How long a start waits for the lock of its data: the kernel lets go of a killed process's lock when the last write
-/// that was under way is done, for which a second was the most that was seen. A directory that is really in use is refused
-/// that much later.
+/// that was under way is done: 53 ms were seen under full load, and 1.1 s for the ports that go with it. A directory that is
+/// really in use is refused that much later.
 pub const LOCK_WAIT_MS_MAX: u64 = 5000;
 
 /// Between two looks at such a lock.

@@ -24,7 +24,9 @@ fn main() {
             for (size, messages) in [(128, 2_000_000), (1024, 1_000_000)] {
                 measure(&env, &dir.join(size.to_string()), size, messages).await;
             }
-            one_in_flight(&env, &dir.join("sync")).await;
+            for blocks in [Blocks::Reserve, Blocks::Write] {
+                one_in_flight(&env, &dir.join(format!("sync {blocks:?}")), blocks).await;
+            }
         }
     })
     .expect("io_uring is there");
@@ -98,8 +100,10 @@ fn record(body: &[u8]) -> RecordParts<'_> {
     }
 }
 
-async fn one_in_flight<E: Env>(env: &E, data: &Path) {
-    let handle = open_store(env, &StoreConfig::new(data, 1)).await.expect("opens");
+async fn one_in_flight<E: Env>(env: &E, data: &Path, blocks: Blocks) {
+    let mut config = StoreConfig::new(data, 1);
+    config.blocks = blocks;
+    let handle = open_store(env, &config).await.expect("opens");
     let (shard, _) = Shard::open(env, &handle.layout, 0).await.expect("opens");
     let queue = shard.queue("BenchmarkTest", 0);
     let body = vec![b'x'; 1024];
@@ -128,7 +132,7 @@ async fn one_in_flight<E: Env>(env: &E, data: &Path) {
         device.push(begun.elapsed().as_nanos() as u64);
     }
     println!(
-        "1024 B, one in flight, synced: p50 {} us; the device's 4 KiB write + fdatasync: p50 {} us",
+        "1024 B, one in flight, synced, {blocks:?}: p50 {} us; the device's 4 KiB write + fdatasync: p50 {} us",
         median(waits) / 1000,
         median(device) / 1000
     );
