@@ -79,12 +79,12 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     put("earliestMessageTimeStamp", "-1".into());
     put("startAcceptSendRequestTimeStamp", "0".into());
 
-    if let Some(Space { total, available }) = space {
-        let ratio = if total == 0 { 0.0 } else { (total - available.min(total)) as f64 / total as f64 };
+    if let Some(space) = space {
+        let ratio = space.used_ratio();
         let shown = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
         put("commitLogDiskRatio", ratio.to_string());
         put("consumeQueueDiskRatio", ratio.to_string());
-        put("commitLogDirCapacity", format!("Total : {}, Free : {}.", shown(total), shown(available)));
+        put("commitLogDirCapacity", format!("Total : {}, Free : {}.", shown(space.total), shown(space.available)));
     }
     put("commitLogBytes", stats.log_bytes.to_string());
 

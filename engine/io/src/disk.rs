@@ -31,8 +31,18 @@ pub struct DirEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     pub total: u64,
-    /// What an unprivileged process may still use.
+    pub used: u64,
+    /// What an unprivileged process may still use. `used + available < total` where the file system keeps a reserve.
     pub available: u64,
+}
+
+impl Space {
+    /// Share of what may be used that is used, 0 to 1, as `df` shows it: a reserve counts on neither side.
+    /// RocketMQ 5.5.0 `UtilAll#getDiskPartitionSpaceUsedPercent`, without its rounding up to a whole percent.
+    pub fn used_ratio(self) -> f64 {
+        let usable = self.used + self.available;
+        if usable == 0 { 0.0 } else { self.used as f64 / usable as f64 }
+    }
 }
 
 pub trait Disk: Clone + 'static {
@@ -129,4 +139,16 @@ pub trait Region: Clone + 'static {
 /// A read-only mapping of an immutable file. Shared by cheap clones.
 pub trait Mapped: Clone + 'static {
     fn bytes(&self) -> &[u8];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_counts_neither_as_used_nor_as_free() {
+        assert_eq!(Space { total: 100, used: 60, available: 20 }.used_ratio(), 0.75);
+        assert_eq!(Space { total: 100, used: 100, available: 0 }.used_ratio(), 1.0);
+        assert_eq!(Space { total: 0, used: 0, available: 0 }.used_ratio(), 0.0);
+    }
 }

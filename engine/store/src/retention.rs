@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
-use ringmq_io::{Disk, Env, Space};
+use ringmq_io::{Disk, Env};
 
 use crate::config::RetentionConfig;
 use crate::floor::{Floor, IdleQueue};
@@ -40,10 +40,6 @@ struct Facts {
     newest_ms: i64,
     segments_bytes: u64,
     used: f64,
-}
-
-fn used_ratio(space: Space) -> f64 {
-    if space.total == 0 { 0.0 } else { 1.0 - space.available as f64 / space.total as f64 }
 }
 
 fn verdict(config: &RetentionConfig, facts: Facts) -> Option<Reason> {
@@ -105,7 +101,7 @@ async fn look<E: Env>(inner: &Inner<E>, all_rules: bool) -> io::Result<()> {
 
 async fn look_at_disk<E: Env>(inner: &Inner<E>) -> io::Result<f64> {
     let config = &inner.config.retention;
-    let used = used_ratio(inner.env.disk().space(&inner.segments.dir).await?);
+    let used = inner.env.disk().space(&inner.segments.dir).await?.used_ratio();
     let room = if used > config.refuse_ratio {
         DiskRoom::AboveRatio {
             used_percent: (used * 100.0).round() as u8,
@@ -247,11 +243,5 @@ mod tests {
         assert_eq!(verdict(&gentle, Facts { used: 0.86, ..young }), None);
         let small = RetentionConfig { max_bytes: Some(999), ..config };
         assert_eq!(verdict(&small, young), Some(Reason::Size));
-    }
-
-    #[test]
-    fn use_is_what_is_not_available() {
-        assert_eq!(used_ratio(Space { total: 100, available: 25 }), 0.75);
-        assert_eq!(used_ratio(Space { total: 0, available: 0 }), 0.0);
     }
 }

@@ -19,9 +19,13 @@ use support::{
 
 const QUEUE: support::QueueName = ("smoke", 3);
 
-/// A store of its own whose ring is beside it, so that nothing outside of the directory is left behind.
+/// A store of its own whose ring is beside it, so that nothing outside of the directory is left behind. How full the
+/// disk of the machine is does not matter to it.
 fn config(dir: &Path) -> StoreConfig {
-    StoreConfig { ring_dir: Some(dir.join("ring")), ..small_config(dir.join("data")) }
+    let mut config = StoreConfig { ring_dir: Some(dir.join("ring")), ..small_config(dir.join("data")) };
+    config.retention.clean_forcibly = false;
+    config.retention.refuse_ratio = 1.0;
+    config
 }
 
 fn run<T: Send + 'static, F: Future<Output = T> + 'static>(

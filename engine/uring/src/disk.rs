@@ -153,7 +153,8 @@ fn list(dir: &Path) -> io::Result<Vec<DirEntry>> {
 fn space(dir: &Path) -> io::Result<Space> {
     let stat = nix::sys::statvfs::statvfs(dir)?;
     let unit = stat.fragment_size();
-    Ok(Space { total: stat.blocks() * unit, available: stat.blocks_available() * unit })
+    let (total, free) = (stat.blocks() * unit, stat.blocks_free() * unit);
+    Ok(Space { total, used: total - free.min(total), available: stat.blocks_available() * unit })
 }
 
 fn lock(dir: &Path) -> io::Result<Flock<fs::File>> {

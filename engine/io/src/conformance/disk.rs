@@ -255,5 +255,6 @@ pub async fn a_mapping_gives_the_bytes<E: Env>(env: &E, dir: &Path) {
 /// The space of a file system is known and not more than it has.
 pub async fn space_is_known<E: Env>(env: &E, dir: &Path) {
     let space = env.disk().space(dir).await.expect("the space");
-    assert!(space.available <= space.total && space.total > 0, "{space:?}");
+    assert!(space.used + space.available <= space.total && space.total > 0, "{space:?}");
+    assert!((0.0..=1.0).contains(&space.used_ratio()), "{space:?}");
 }

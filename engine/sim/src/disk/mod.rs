@@ -165,8 +165,8 @@ impl Disk for SimDisk {
         self.op("space", dir, move |process, _| {
             let fs = &process.host.fs;
             fs.has_dir(&name)?;
-            let total = fs.capacity.get();
-            Ok(Space { total, available: total.saturating_sub(fs.used()) })
+            let (total, used) = (fs.capacity.get(), fs.used());
+            Ok(Space { total, used, available: total.saturating_sub(used) })
         })
         .await
     }
