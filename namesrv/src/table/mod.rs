@@ -32,7 +32,10 @@ type Name = Rc<str>;
 struct Queues {
     read: i32,
     write: i32,
+    /// What routes show.
     perm: i32,
+    /// What the broker said itself; `perm` differs where it was changed here (205, 327, an acting master).
+    stated_perm: i32,
     sys_flag: i32,
 }
 

@@ -109,18 +109,15 @@ impl RouteTable {
                 self.delete_missing(&name, table);
             }
             for config in table.topic_config_table.values() {
-                let has_it = || {
-                    self.topics.get(config.topic_name.as_str()).is_some_and(|t| t.queues.contains_key(&name))
+                let stated = Queues {
+                    read: config.read_queue_nums,
+                    write: config.write_queue_nums,
+                    perm: if read_only { config.perm & !perm::WRITE } else { config.perm },
+                    stated_perm: config.perm,
+                    sys_flag: config.topic_sys_flag,
                 };
-                if takes_all || !has_it() {
-                    let perm = if read_only { config.perm & !perm::WRITE } else { config.perm };
-                    let queues = Queues {
-                        read: config.read_queue_nums,
-                        write: config.write_queue_nums,
-                        perm,
-                        sys_flag: config.topic_sys_flag,
-                    };
-                    self.set_queues(&config.topic_name, &name, queues);
+                if takes_all || !self.is_known(&config.topic_name, &name, stated) {
+                    self.set_queues(&config.topic_name, &name, stated);
                 }
             }
             if takes_all {
@@ -153,6 +150,14 @@ impl RouteTable {
             Some(_) => {}
         }
         Ok(self.master_of(new.id, &name, new.cluster))
+    }
+
+    /// Whether the broker has said just this of the topic before. An equal version does not prove it: of two topics that an
+    /// Apache broker changes at the same time, both registrations may carry the version after the second change, and the
+    /// reference then ignores the later one for good.
+    fn is_known(&self, topic: &str, broker: &Name, stated: Queues) -> bool {
+        let known = self.topics.get(topic).and_then(|topic| topic.queues.get(broker));
+        known.is_some_and(|known| Queues { perm: stated.perm, ..*known } == stated)
     }
 
     /// Puts the broker's address and what routes show of it into place.
@@ -217,6 +222,7 @@ impl RouteTable {
                 read: data.read_queue_nums,
                 write: data.write_queue_nums,
                 perm: data.perm,
+                stated_perm: data.perm,
                 sys_flag: data.topic_sys_flag,
             };
             self.set_queues(topic, &name, queues);

@@ -106,6 +106,23 @@ fn an_unchanged_version_changes_nothing_but_adds_what_is_missing() {
     assert!(text(&table, "v").is_none(), "unless they shall go");
 }
 
+/// Two topics are changed at once, and both registrations carry the version after the second change.
+#[test]
+fn a_change_that_came_with_a_known_version_is_not_lost() {
+    let mut table = RouteTable::default();
+    register(&mut table, broker("b", 0, "m:1", &topics(1, &["t", "u"])));
+    register(&mut table, broker("b", 0, "m:1", &topics(3, &["u"])));
+    table.wipe_write_perm("b");
+    let mut changed = topics(3, &["t"]);
+    changed.topic_config_table.values_mut().for_each(|config| config.read_queue_nums = 5);
+    register(&mut table, broker("b", 0, "m:1", &changed));
+    assert!(text(&table, "t").unwrap().contains(r#""perm":6,"readQueueNums":5"#));
+    // Saying it again changes nothing.
+    table.wipe_write_perm("b");
+    register(&mut table, broker("b", 0, "m:1", &changed));
+    assert!(text(&table, "t").unwrap().contains(r#""perm":4,"readQueueNums":5"#));
+}
+
 #[test]
 fn a_single_topic_cannot_come_first() {
     let mut table = RouteTable::default();
