@@ -84,7 +84,10 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
         let shown = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
         put("commitLogDiskRatio", ratio.to_string());
         put("consumeQueueDiskRatio", ratio.to_string());
-        put("commitLogDirCapacity", format!("Total : {}, Free : {}.", shown(space.total), shown(space.available)));
+        put(
+            "commitLogDirCapacity",
+            format!("Total : {}, Free : {}.", shown(space.total), shown(space.available)),
+        );
     }
     put("commitLogBytes", stats.log_bytes.to_string());
 

@@ -38,6 +38,13 @@ impl<'a, const A: u8, const B: u8> Marks<'a, A, B> {
         at
     }
 
+    /// Goes on with the marks from `at` on, wherever it was before.
+    #[inline]
+    pub fn seek(&mut self, at: usize) {
+        self.block = at;
+        self.mask = mask_at::<A, B>(self.bytes, at);
+    }
+
     /// Drops the mark at `at`, if there is one; all before it were taken.
     #[inline]
     pub fn drop_at(&mut self, at: usize) {
@@ -122,6 +129,13 @@ mod tests {
         }
         prop_assert_eq!(marks.take(), bytes.len());
         prop_assert_eq!(marks.take(), bytes.len());
+        for at in (0..bytes.len()).rev() {
+            marks.seek(at);
+            prop_assert_eq!(
+                marks.take(),
+                plain.iter().copied().find(|&mark| mark >= at).unwrap_or(bytes.len())
+            );
+        }
         Ok(())
     }
 

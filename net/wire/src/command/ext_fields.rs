@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 
+use super::shape::Shapes;
+
 /// Ext fields in the order of the wire.
 #[derive(Clone)]
 pub struct ExtFields<'a> {
@@ -24,19 +26,22 @@ pub(super) struct Field {
     pub(super) value: Span,
 }
 
-/// Memory for decoding one header after the other without an allocation, and without moving the fields about.
+/// Memory for decoding one header after the other without an allocation, and without moving the fields about. Headers of
+/// one connection belong into one scratch: those that are alike are read faster.
 #[derive(Default)]
 pub struct Scratch {
     /// Text that is not in the header as it is meant.
     pub(super) text: Vec<u8>,
     pub(super) fields: Vec<Field>,
+    /// What the headers before had in common; bounded by itself.
+    pub(super) shapes: Shapes,
 }
 
 impl Scratch {
     /// Gives memory back that only an unusually long header needed.
     pub fn shrink(&mut self, bytes_kept: usize) {
         if self.text.capacity() + self.fields.capacity() * size_of::<Field>() > bytes_kept {
-            *self = Self::default();
+            (self.text, self.fields) = Default::default();
         }
     }
 }
@@ -81,6 +86,16 @@ impl Span {
         start..start + self.length()
     }
 
+    pub(super) fn start(self) -> usize {
+        self.range().start
+    }
+
+    #[inline]
+    pub(super) fn moved(self, by: i64) -> Self {
+        debug_assert!(!self.is_copied() && self.start() as i64 + by >= 0);
+        Self(NonZeroU64::new(self.0.get().wrapping_add((by as u64) << 32)).unwrap_or(NonZeroU64::MIN))
+    }
+
     #[inline]
     fn length(self) -> usize {
         self.0.get() as u32 as usize
@@ -106,6 +121,14 @@ pub(super) fn fits(fields: &[Field], copied: &str) -> bool {
                 copied.is_char_boundary(range.start) && copied.is_char_boundary(range.end)
             })
         })
+}
+
+impl Field {
+    /// The same field of a header in which everything stands `by` bytes later. Not for copied text.
+    #[inline]
+    pub(super) fn moved(self, by: i64) -> Self {
+        Self { key: self.key.moved(by), value: self.value.moved(by) }
+    }
 }
 
 impl<'a> ExtFields<'a> {

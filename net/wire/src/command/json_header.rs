@@ -23,18 +23,25 @@ pub(super) fn read<'a>(
     scratch: Option<&'a mut Scratch>,
     command: &mut Command<'a>,
 ) -> Result<(), HeaderError> {
-    let Ok(text) = std::str::from_utf8(header) else { return read_lossy(header, command) };
+    let Ok(text) = simdutf8::basic::from_utf8(header) else { return read_lossy(header, command) };
     let (copied, fields, remark) = match scratch {
-        Some(scratch) => {
-            scratch.text.clear();
-            scratch.fields.clear();
-            let remark = scan(text, &mut scratch.text, &mut scratch.fields, command)?;
-            let copied = std::str::from_utf8(&scratch.text).map(Cow::Borrowed).ok();
-            (copied, Cow::Borrowed(&scratch.fields[..]), remark)
+        Some(Scratch { text: copied, fields, shapes }) => {
+            copied.clear();
+            fields.clear();
+            let mut scanner = Scanner::new(text, copied, fields);
+            let remark = if shapes.read(&mut scanner, command) {
+                None
+            } else {
+                let remark = scanner.scan(command)?;
+                shapes.learn(header);
+                remark
+            };
+            let copied = simdutf8::basic::from_utf8(copied).map(Cow::Borrowed).ok();
+            (copied, Cow::Borrowed(&fields[..]), remark)
         }
         None => {
             let (mut copied, mut fields) = (Vec::new(), Vec::new());
-            let remark = scan(text, &mut copied, &mut fields, command)?;
+            let remark = Scanner::new(text, &mut copied, &mut fields).scan(command)?;
             (String::from_utf8(copied).map(Cow::Owned).ok(), Cow::Owned(fields), remark)
         }
     };
@@ -63,19 +70,7 @@ fn read_lossy(header: &[u8], command: &mut Command<'_>) -> Result<(), HeaderErro
     Ok(())
 }
 
-/// Fills in the command; tells where the remark is.
-fn scan(
-    text: &str,
-    copied: &mut Vec<u8>,
-    fields: &mut Vec<Field>,
-    command: &mut Command<'_>,
-) -> Result<Option<Span>, HeaderError> {
-    let bytes = text.as_bytes();
-    let mut scanner = Scanner { text, bytes, at: 0, marks: Marks::new(bytes), copied, fields, failure: "" };
-    scanner.header(command).map_err(|Stopped| HeaderError::Json { at: scanner.at, what: scanner.failure })
-}
-
-struct Scanner<'a, 's> {
+pub(super) struct Scanner<'a, 's> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -89,6 +84,76 @@ struct Scanner<'a, 's> {
 }
 
 struct Stopped;
+
+impl<'a, 's> Scanner<'a, 's> {
+    fn new(text: &'a str, copied: &'s mut Vec<u8>, fields: &'s mut Vec<Field>) -> Self {
+        let bytes = text.as_bytes();
+        Self { text, bytes, at: 0, marks: Marks::new(bytes), copied, fields, failure: "" }
+    }
+
+    /// Fills in the command; tells where the remark is.
+    fn scan(&mut self, command: &mut Command<'_>) -> Result<Option<Span>, HeaderError> {
+        self.header(command).map_err(|Stopped| HeaderError::Json { at: self.at, what: self.failure })
+    }
+}
+
+/// For reading by a shape, which steps over most of the header without looking for marks.
+impl Scanner<'_, '_> {
+    pub(super) fn start_over(&mut self) {
+        self.at = 0;
+        self.marks = Marks::new(self.bytes);
+        self.copied.clear();
+        self.fields.clear();
+    }
+
+    #[inline]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    #[inline]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    #[inline]
+    pub(super) fn fields(&mut self) -> &mut Vec<Field> {
+        self.fields
+    }
+
+    /// Steps over just these bytes, or tells that others stand here.
+    #[inline]
+    pub(super) fn pass(&mut self, run: &[u8]) -> bool {
+        let fits = self.bytes[self.at..].starts_with(run);
+        self.at += if fits { run.len() } else { 0 };
+        fits
+    }
+
+    /// The value of a string that stands here.
+    #[inline]
+    pub(super) fn value_here(&mut self) -> Option<Span> {
+        if self.byte() != b'"' {
+            return None;
+        }
+        self.marks.seek(self.at);
+        self.string().ok()
+    }
+
+    /// Up to nine digits that stand here; the caller looks at what follows.
+    #[inline]
+    pub(super) fn plain_int(&mut self) -> Option<i32> {
+        let start = self.at;
+        let mut int = 0;
+        while let digit @ b'0'..=b'9' = self.byte() {
+            if self.at - start == 9 {
+                return None;
+            }
+            int = int * 10 + i32::from(digit - b'0');
+            self.at += 1;
+        }
+        (self.at > start).then_some(int)
+    }
+}
 
 impl Scanner<'_, '_> {
     fn header(&mut self, command: &mut Command<'_>) -> Result<Option<Span>, Stopped> {

@@ -9,6 +9,7 @@
 mod binary_header;
 mod ext_fields;
 mod json_header;
+mod shape;
 #[cfg(test)]
 mod tests;
 

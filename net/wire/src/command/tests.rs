@@ -197,3 +197,68 @@ proptest! {
         }
     }
 }
+
+/// Headers as a few clients write them, good and bad, alike and not.
+fn headers() -> impl Strategy<Value = Vec<String>> {
+    let value = prop_oneof![
+        4 => Just("constant".to_owned()),
+        2 => "[a-z0-9]{0,12}",
+        1 => "[a-z\u{e9}\u{1F600}]{0,4}",
+        1 => Just(r"KEYS\u0001k\u0002".to_owned()),
+        1 => Just(r#"a\"b\\\n"#.to_owned()),
+        1 => Just(r"\u00e9\ud83d".to_owned()),
+        1 => Just("bad\\".to_owned()),
+    ];
+    let names =
+        prop_oneof![4 => Just("abci"), 1 => Just("abic"), 1 => Just("ab"), 1 => Just("aa"), 1 => Just("")];
+    let opaque = prop_oneof![8 => (0u32..100_000).prop_map(|n| n.to_string()), 1 => Just("-5".to_owned()),
+        1 => Just("2147483647".to_owned()), 1 => Just("\"8\"".to_owned()), 1 => Just("x".to_owned())];
+    let form = prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2), 1 => Just(3)];
+    let code = prop_oneof![3 => Just(310), 1 => Just(34)];
+    let header = (code, 0..3i32, opaque, names, proptest::collection::vec(value, 4), form);
+    let header = header.prop_map(|(code, flag, opaque, names, values, form)| {
+        let fields: Vec<String> =
+            names.chars().zip(&values).map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let ext = fields.join(",");
+        match form {
+            0 => format!(r#"{{"code":{code},"extFields":{{{ext}}},"flag":{flag},"language":"JAVA","opaque":{opaque},"serializeTypeCurrentRPC":"JSON","version":513}}"#),
+            1 => format!(r#"{{"opaque":{opaque},"code":{code},"flag":{flag},"language":"GO","version":317,"extFields":{{{ext}}}}}"#),
+            2 => format!(r#"{{"code":{code},"extFields":{{{ext}}},"flag":{flag},"language":"JAVA","opaque":{opaque},"remark":"r","version":513}}"#),
+            _ => format!(r#"{{"code": {code},"extFields":{{{ext}}},"opaque":{opaque}}}"#),
+        }
+    });
+    proptest::collection::vec(header, 1..40)
+}
+
+proptest! {
+    /// What a connection has learnt from its headers changes nothing of what is read.
+    #[test]
+    fn headers_of_one_connection_read_as_each_alone(headers in headers()) {
+        let mut scratch = Scratch::default();
+        for header in &headers {
+            let frame =
+                FrameParts { serialization: Serialization::Json, header: header.as_bytes(), body: b"body" };
+            let alone = Command::decode(frame);
+            prop_assert_eq!(&Command::decode_in(frame, &mut scratch), &alone, "{}", header);
+        }
+    }
+}
+
+#[test]
+fn a_learnt_shape_is_used_and_its_holes_are_read() {
+    let mut scratch = Scratch::default();
+    for i in 0..20 {
+        let header = format!(
+            r#"{{"code":310,"extFields":{{"a":"group","e":"{}","i":"UNIQ_KEY\u0001{i}\u0002","m":"false"}},"flag":0,"language":"JAVA","opaque":{},"version":513}}"#,
+            i % 8,
+            i * 37
+        );
+        let frame = FrameParts { serialization: Serialization::Json, header: header.as_bytes(), body: b"" };
+        let command = Command::decode_in(frame, &mut scratch).unwrap();
+        assert_eq!((command.code, command.opaque, command.version), (310, i * 37, 513));
+        let key = format!("UNIQ_KEY\u{1}{i}\u{2}");
+        let expected = [("a", "group"), ("e", &(i % 8).to_string()), ("i", &key), ("m", "false")];
+        assert!(command.ext.iter().eq(expected), "{command:?}");
+    }
+    assert_eq!(scratch.shapes.len(), 1);
+}
