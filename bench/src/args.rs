@@ -1,8 +1,10 @@
-//! The command line: `ringmq bench send | consume | e2e`.
+//! The command line: `ringmq bench send | consume | e2e | compare`.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+pub use crate::compare::CompareArgs;
 
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
@@ -18,6 +20,8 @@ pub enum Workload {
     Consume(ConsumeArgs),
     /// Send and consume by long polling; latency from the intended send time to the arrival.
     E2e(E2eArgs),
+    /// Compare with Apache RocketMQ 5.5.0, one after the other on the same cores; writes a table and a plot.
+    Compare(CompareArgs),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -9,6 +9,7 @@
 //! error: a figure is printed only for a run that worked.
 
 mod args;
+mod compare;
 mod conn;
 mod consume;
 mod driver;
@@ -33,5 +34,6 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         args::Workload::Send(send) => send::run(send),
         args::Workload::Consume(consume) => consume::run(consume),
         args::Workload::E2e(e2e) => e2e::run(e2e),
+        args::Workload::Compare(compare) => compare::run(compare),
     }
 }

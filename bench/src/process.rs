@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub struct Process {
     pid: i32,
@@ -14,7 +14,7 @@ pub struct Process {
 
 /// Resident memory in KiB. Mapped files (a log in the page cache) are apart from memory of its own;
 /// `shared` holds mappings of tmpfs files (RingMQ's ring).
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Memory {
     pub rss_kib: u64,
     pub anonymous_kib: u64,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::process::{Memory, Process};
 
@@ -30,37 +30,40 @@ pub struct Meter {
     interval: Histogram<u64>,
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
-    workload: &'static str,
-    seconds: f64,
-    messages: u64,
-    requests: u64,
-    messages_per_second: f64,
-    mib_per_second: f64,
-    latency_us: Latency,
-    refused: BTreeMap<i32, &'a (u64, String)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    broker: Option<Broker>,
+/// The figures of one run, as `--json` prints them.
+#[derive(Serialize, Deserialize)]
+pub struct Report {
+    pub workload: String,
+    pub seconds: f64,
+    pub messages: u64,
+    pub requests: u64,
+    pub messages_per_second: f64,
+    pub mib_per_second: f64,
+    pub latency_us: Latency,
+    /// By code: how many, and the first remark.
+    pub refused: BTreeMap<i32, (u64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<Broker>,
 }
 
-#[derive(Serialize)]
-struct Latency {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p99_9: f64,
-    p99_99: f64,
-    max: f64,
-    mean: f64,
+/// Percentiles, microseconds.
+#[derive(Serialize, Deserialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub p99_99: f64,
+    pub max: f64,
+    pub mean: f64,
 }
 
-#[derive(Serialize)]
-struct Broker {
-    cpu_us_per_message: f64,
-    cpu_cores: f64,
+#[derive(Serialize, Deserialize)]
+pub struct Broker {
+    pub cpu_us_per_message: f64,
+    pub cpu_cores: f64,
     #[serde(flatten)]
-    memory: Memory,
+    pub memory: Memory,
 }
 
 impl Meter {
@@ -181,7 +184,7 @@ impl Meter {
             None => None,
         };
         let report = Report {
-            workload: self.workload,
+            workload: self.workload.to_owned(),
             seconds,
             messages: self.messages,
             requests: self.requests,
@@ -196,7 +199,7 @@ impl Meter {
                 max: self.histogram.max() as f64 / 1e3,
                 mean: self.histogram.mean() / 1e3,
             },
-            refused: self.refused.iter().map(|(code, seen)| (*code, seen)).collect(),
+            refused: self.refused.clone(),
             broker,
         };
         if self.json {
@@ -208,7 +211,7 @@ impl Meter {
     }
 }
 
-fn print_table(r: &Report<'_>) {
+fn print_table(r: &Report) {
     println!("{}: {} messages in {:.2} s, {} requests", r.workload, r.messages, r.seconds, r.requests);
     println!("  rate        {:.0} msg/s, {:.1} MiB/s", r.messages_per_second, r.mib_per_second);
     let l = &r.latency_us;

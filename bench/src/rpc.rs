@@ -25,18 +25,28 @@ impl Rpc {
         Ok(Self { stream, opaque: 0, input: Vec::new() })
     }
 
-    /// Sends one request and gives its answer to `read`, whatever its code.
+    /// Sends one request without a body and gives its answer to `read`, whatever its code.
     pub fn call<T>(
         &mut self,
         code: i32,
         header: impl FnOnce(&mut FrameWriter<'_>),
         read: impl FnOnce(&Command<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.call_with_body(code, header, &[], read)
+    }
+
+    pub fn call_with_body<T>(
+        &mut self,
+        code: i32,
+        header: impl FnOnce(&mut FrameWriter<'_>),
+        body: &[u8],
+        read: impl FnOnce(&Command<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.opaque += 1;
         let mut out = Vec::new();
         let mut writer = begin_request(&mut out, Serialization::Json, code, self.opaque, 0);
         header(&mut writer);
-        writer.finish(&[])?;
+        writer.finish(body)?;
         self.stream.write_all(&out)?;
         // One request at a time: what else arrives (a notification) is passed over.
         self.input.clear();

@@ -8,7 +8,7 @@
 #
 # DIR gets store, logs and the generated configuration. key=value lines go to the broker's (with
 # `namesrv`: the name server's) configuration file and win over the defaults below.
-# JAVA_HEAP: heap flags, default "-Xms256m -Xmx512m". JAVA_OPTS: further JVM flags, e.g.
+# JAVA_HEAP: heap flags, default "-Xms256m -Xmx512m". JAVA_GC: default -XX:+UseSerialGC. JAVA_OPTS: further JVM flags, e.g.
 # -Drocketmq.serialize.type=ROCKETMQ for binary headers.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -61,7 +61,7 @@ classpath=$target/classes:$(<"$target/classpath")
 # user.home: the log goes to ${user.home}/rocketmq.log. rocketmq.home.dir: stands for
 # ROCKETMQ_HOME.
 # shellcheck disable=SC2086
-jvm=(java $heap -XX:+UseSerialGC -XX:MaxDirectMemorySize=512m
+jvm=(java $heap ${JAVA_GC:--XX:+UseSerialGC} -XX:MaxDirectMemorySize=${JAVA_DIRECT:-512m}
      -Duser.home="$dir" -Drocketmq.home.dir="$dir"
      ${JAVA_OPTS:-} -cp "$classpath")
 
@@ -92,9 +92,11 @@ case $role in
     append_extra "$dir/broker.conf"
     exec "${jvm[@]}" org.apache.rocketmq.broker.BrokerStartup -c "$dir/broker.conf" ;;
   standalone)
-    read -r free_namesrv free_listen < <("${jvm[@]}" apache.Standalone free-ports)
-    [[ $namesrv_port != 0 ]] || namesrv_port=$free_namesrv
-    [[ $listen_port != 0 ]] || listen_port=$free_listen
+    if [[ $namesrv_port == 0 || $listen_port == 0 ]]; then
+      read -r free_namesrv free_listen < <("${jvm[@]}" apache.Standalone free-ports)
+      [[ $namesrv_port != 0 ]] || namesrv_port=$free_namesrv
+      [[ $listen_port != 0 ]] || listen_port=$free_listen
+    fi
     namesrv_conf "$namesrv_port"
     broker_conf "$listen_port" "$ip:$namesrv_port"
     append_extra "$dir/broker.conf"
