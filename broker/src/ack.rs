@@ -73,6 +73,8 @@ pub struct Pending<E: Env> {
     pub key: UniqueKey,
     /// A batch: the physical offsets of all its records, the first included.
     pub batch: Option<Box<[u64]>>,
+    /// By which the producer can take a delayed message back.
+    pub recall: Option<Box<str>>,
 }
 
 struct Entry<E: Env> {
@@ -219,7 +221,7 @@ impl<E: Env> AckQueue<E> {
     }
 
     fn answer(&self, pending: Pending<E>, code: i32) {
-        let Pending { responder, queue_id, queue_offset, physical, key, batch, .. } = pending;
+        let Pending { responder, queue_id, queue_offset, physical, key, batch, recall, .. } = pending;
         let first = self.offset_ids.id(physical as i64);
         let all = batch.map(|records| self.joined_ids(&records));
         responder.answer(|out, opaque| {
@@ -232,7 +234,7 @@ impl<E: Env> AckQueue<E> {
                 queue_offset: queue_offset as i64,
                 transaction_id: key.as_str(),
                 batch_uniq_id: None,
-                recall_handle: None,
+                recall_handle: recall.as_deref(),
                 region: &self.region,
                 trace_on: self.trace_on,
             };

@@ -22,6 +22,7 @@ use crate::hold::Holds;
 use crate::hop::{CoreMessage, Hop, MessageOf};
 use crate::lifecycle::Lifecycle;
 use crate::parked::Parked;
+use crate::pending::{Book, Books};
 use crate::placement::Placement;
 use crate::reply::Origin;
 use crate::request::{OwnedRequest, Target};
@@ -68,6 +69,14 @@ pub struct LocalShard<E: Env> {
     pub shard: Shard<E>,
     pub acks: Rc<AckQueue<E>>,
     pub parked: Rc<Parked<E>>,
+    /// Messages that wait for their time.
+    pub timers: Rc<Book<E>>,
+}
+
+/// A shard that is open, with what was found waiting in it.
+pub struct OpenShard<E: Env> {
+    pub shard: Shard<E>,
+    pub books: Books<E>,
 }
 
 pub struct Core<E: Env> {
@@ -99,15 +108,16 @@ impl<E: Env> Core<E> {
         identity: Identity,
         placement: Placement,
         hop: Rc<Hop<E>>,
-        shards: Vec<Shard<E>>,
+        shards: Vec<OpenShard<E>>,
     ) -> Rc<Self> {
         let mut by_id: Vec<Option<LocalShard<E>>> = (0..placement.shards()).map(|_| None).collect();
-        for shard in shards {
+        for OpenShard { shard, books } in shards {
             assert_eq!(placement.core(shard.id()), env.core(), "shard {} is not of this core", shard.id());
             let id = usize::from(shard.id());
             by_id[id] = Some(LocalShard {
                 acks: AckQueue::new(env, &shard, &config, &identity),
                 parked: Parked::new(),
+                timers: books.timers,
                 shard,
             });
         }
@@ -142,6 +152,8 @@ impl<E: Env> Core<E> {
         self.start_holds();
         for local in self.local_shards() {
             local.acks.start(&self.env);
+            self.env.spawn(Class::Foreground, crate::timers::deliver(self.clone(), local.shard.id()));
+            self.env.spawn(Class::Background, local.timers.clone().keep_short());
         }
     }
 
@@ -248,6 +260,9 @@ impl<E: Env> Core<E> {
             put_messages: counters.put_messages.get(),
             put_bytes: counters.put_bytes.get(),
             put_refused: counters.put_refused.get(),
+            delayed_waiting: self.local_shards().map(|local| local.timers.len() as u64).sum(),
+            delayed_delivered: counters.delayed_delivered.get(),
+            delayed_lost: counters.delayed_lost.get(),
             get_messages: counters.get_messages.get(),
             get_bytes: counters.get_bytes.get(),
             pulls_found: counters.pulls_found.get(),

@@ -7,7 +7,7 @@
 //! A message's way through this crate: `dispatch` finds the handler; `handlers/send_message` checks, finds the queue's
 //! shard (`tables`, `placement`) and hops to its core if it is another one (`hop`); the shard takes the record; `ack`
 //! answers when the flush mode's watermark has passed it. A pull becomes a read plan (`handlers/pull_message`) or waits
-//! for a message (`hold`). Every answer goes through a `reply::Responder`, which knows the way back.
+//! for a message (`hold`). A message that waits for its time is kept in a book (`pending`, `timers`). Every answer goes through a `reply::Responder`, which knows the way back.
 //!
 //! A handler is a function `handle(core, request) -> Handled`. It never blocks; what has to wait is an owned copy of the
 //! request in a task or in `Handled::Wait`.
@@ -26,9 +26,12 @@ pub mod hold;
 pub mod hop;
 pub mod lifecycle;
 pub mod parked;
+pub mod pending;
 pub mod placement;
+pub mod recall_handle;
 pub mod reply;
 pub mod request;
 pub mod start;
 pub mod stats;
 pub mod tables;
+pub mod timers;

@@ -26,6 +26,11 @@ impl Placement {
         ((first_shard + queue_id % self.shards) % self.shards) as u16
     }
 
+    /// The first queue of a topic that lies in a shard; of a topic with a queue for each shard, the only one.
+    pub fn queue_in(&self, first_shard: u32, shard: u16) -> u32 {
+        (u32::from(shard) + self.shards - first_shard) % self.shards
+    }
+
     pub fn core(&self, shard: u16) -> usize {
         (u32::from(shard) % self.cores) as usize
     }
@@ -71,6 +76,9 @@ mod tests {
         shards.sort_unstable();
         assert_eq!(shards, [0, 1, 2, 3, 4, 5]);
         assert_eq!(placement.shard(first, u32::MAX), placement.shard(first, u32::MAX % 6));
+        for shard in 0..6 {
+            assert_eq!(placement.shard(first, placement.queue_in(first, shard)), shard);
+        }
         let all: Vec<Vec<u16>> = (0..4).map(|core| placement.shards_of(core).collect()).collect();
         assert_eq!(all, [vec![0, 4], vec![1, 5], vec![2], vec![3]]);
         for (core, shards) in all.iter().enumerate() {

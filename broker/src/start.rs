@@ -24,8 +24,9 @@ use thiserror::Error;
 use crate::config::{BrokerConfig, FlushMode};
 use crate::control::registration::NameServer;
 use crate::control::{Control, Metadata};
-use crate::core::{CONTROL_CORE, Core, Identity};
+use crate::core::{CONTROL_CORE, Core, Identity, OpenShard};
 use crate::hop::{CoreMessage, Hop};
+use crate::pending::Books;
 use crate::placement::Placement;
 
 /// How long core 0 waits at the end for the other cores to sync their shards.
@@ -58,6 +59,8 @@ pub enum StartError {
     Metadata(#[from] crate::control::OpenError),
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: std::io::Error },
+    #[error("the waiting messages of shard {shard} cannot be read: {source}")]
+    Waiting { shard: u16, source: std::io::Error },
     #[error("another core could not start: {0}")]
     Peer(String),
     #[error("the broker ended before it was started")]
@@ -250,13 +253,16 @@ async fn open_core<E: Env>(
     listen: SocketAddr,
 ) -> Result<Rc<Core<E>>, StartError> {
     let placement = Placement::new(layout.config.shards, env.cores());
+    let identity = Identity::new(&plan.config, listen.port());
     let mut shards = Vec::new();
     for id in placement.shards_of(env.core()) {
         let (shard, report) = Shard::open(env, layout, id).await?;
         tracing::info!(core = env.core(), shard = id, ?report, "shard open");
-        shards.push(shard);
+        let books = Books::open(env, &shard, placement, identity.store_host)
+            .await
+            .map_err(|source| StartError::Waiting { shard: id, source })?;
+        shards.push(OpenShard { shard, books });
     }
-    let identity = Identity::new(&plan.config, listen.port());
     Ok(Core::new(env, Rc::new(plan.config.clone()), identity, placement, hop, shards))
 }
 

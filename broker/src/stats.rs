@@ -11,6 +11,10 @@ pub struct CoreStats {
     pub put_messages: u64,
     pub put_bytes: u64,
     pub put_refused: u64,
+    /// Delayed messages that wait, reached their queue, could not.
+    pub delayed_waiting: u64,
+    pub delayed_delivered: u64,
+    pub delayed_lost: u64,
     pub get_messages: u64,
     pub get_bytes: u64,
     /// Pulls that found something, and that did not.
@@ -37,6 +41,9 @@ impl std::ops::AddAssign for CoreStats {
         self.put_messages += other.put_messages;
         self.put_bytes += other.put_bytes;
         self.put_refused += other.put_refused;
+        self.delayed_waiting += other.delayed_waiting;
+        self.delayed_delivered += other.delayed_delivered;
+        self.delayed_lost += other.delayed_lost;
         self.get_messages += other.get_messages;
         self.get_bytes += other.get_bytes;
         self.pulls_found += other.pulls_found;
@@ -63,6 +70,9 @@ pub struct Counters {
     pub put_messages: Cell<u64>,
     pub put_bytes: Cell<u64>,
     pub put_refused: Cell<u64>,
+    /// Delayed messages that reached their queue, and that could not.
+    pub delayed_delivered: Cell<u64>,
+    pub delayed_lost: Cell<u64>,
     pub get_messages: Cell<u64>,
     pub get_bytes: Cell<u64>,
     pub pulls_found: Cell<u64>,

@@ -16,6 +16,7 @@ use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_M
 
 use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
+use crate::timers::DelayLevels;
 use value::Value;
 pub use value::{BrokerRole, FlushMode, Hours};
 
@@ -159,6 +160,15 @@ keys! {
     max_transfer_count_in_disk: u32 = "maxTransferCountOnMessageInDisk", |_| 8;
     max_msgs_num_batch: u32 = "maxMsgsNumBatch", |_| 64;
     default_query_max_num: u32 = "defaultQueryMaxNum", |_| 32;
+
+    // Delayed messages.
+    message_delay_level: DelayLevels = "messageDelayLevel", |_| {
+        DelayLevels::read("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("levels")
+    };
+    timer_wheel_enable: bool = "timerWheelEnable", |_| true;
+    /// Longest delay by a timer property. RocketMQ's default is three days, the longest that its wheel takes; ours is ten years,
+    /// beyond which a time is taken for a mistake.
+    timer_max_delay_sec: u64 = "timerMaxDelaySec", |_| 10 * 365 * 24 * 3600;
 
     // Ours.
     /// Shards of a new store; 0: one for each core. A store keeps the number that it was made with.

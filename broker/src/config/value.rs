@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::timers::DelayLevels;
+
 pub(super) trait Value: Sized {
     /// What a bad value should have been, for the error.
     const EXPECTED: &'static str;
@@ -115,6 +117,16 @@ impl Value for BrokerRole {
             Self::AsyncMaster => "ASYNC_MASTER".into(),
             Self::SyncMaster => "SYNC_MASTER".into(),
         }
+    }
+}
+
+impl Value for DelayLevels {
+    const EXPECTED: &'static str = "delays like 1s 5m 2h 1d, separated by blanks";
+    fn read(text: &str) -> Option<Self> {
+        Self::read(text)
+    }
+    fn show(&self) -> String {
+        self.show()
     }
 }
 

@@ -117,7 +117,7 @@ impl<E: Env> Control<E> {
     pub fn start(core: &Rc<Core<E>>, metadata: Metadata<E>) -> Rc<Self> {
         let Metadata { log, mut state, snapshot_bytes } = metadata;
         let now = core.env.now_ms();
-        let system = SystemTopics::of(&core.config);
+        let system = SystemTopics::of(&core.config, core.placement.shards());
         // Not journalled: they follow from the configuration, and are made anew at each start. Putting them moves the
         // table's version, so that name servers that knew us before the restart look at the topics again.
         for topic in system.topics() {

@@ -31,6 +31,8 @@ pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 pub const CHECKPOINT_TOPIC: &str = "CHECKPOINT_TOPIC";
 pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Ours: which messages of the timer topic are done.
+pub const TIMER_DONE_TOPIC: &str = "rmq_sys_timer_done";
 
 /// System on every broker, whatever its name and cluster. Sorted.
 const SYSTEM_TOPICS: [&str; 12] = [
@@ -48,8 +50,9 @@ const SYSTEM_TOPICS: [&str; 12] = [
     CHECK_MAX_TIME_TOPIC,
 ];
 
-/// Topics that only the broker itself writes.
-const NOT_FOR_CLIENTS: [&str; 8] = [
+/// Topics that only the broker itself writes. RocketMQ 5.5.0 lets clients write to the timer topic, where their messages
+/// are taken for timers of its own.
+const NOT_FOR_CLIENTS: [&str; 10] = [
     SCHEDULE_TOPIC,
     HALF_TOPIC,
     HALF_OP_TOPIC,
@@ -58,6 +61,8 @@ const NOT_FOR_CLIENTS: [&str; 8] = [
     OFFSET_MOVED_TOPIC,
     ROCKSDB_HALF_TOPIC,
     ROCKSDB_HALF_OP_TOPIC,
+    TIMER_TOPIC,
+    TIMER_DONE_TOPIC,
 ];
 
 /// Why a name is refused; its text is the remark.

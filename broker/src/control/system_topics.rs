@@ -17,7 +17,8 @@ pub struct SystemTopics {
 }
 
 impl SystemTopics {
-    pub fn of(config: &BrokerConfig) -> Self {
+    /// The topics of messages that wait have a queue for each of the store's shards.
+    pub fn of(config: &BrokerConfig, shards: u16) -> Self {
         const ALL: i32 = perm::READ | perm::WRITE | perm::INHERIT;
         let own =
             |name: &str, queues, open: bool| with_perm(name, queues, if open { ALL } else { perm::INHERIT });
@@ -34,7 +35,8 @@ impl SystemTopics {
             own(&format!("{}SYNC_BROKER_MEMBER_{broker}", names::SYSTEM_PREFIX), 1, false),
             plain(names::HALF_TOPIC, 1),
             plain(names::HALF_OP_TOPIC, 1),
-            plain(names::TIMER_TOPIC, 1),
+            plain(names::TIMER_TOPIC, shards.into()),
+            plain(names::TIMER_DONE_TOPIC, shards.into()),
         ];
         if config.auto_create_topic_enable {
             let queues = config.default_topic_queue_nums;
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_names_and_queues_of_the_reference() {
-        let system = SystemTopics::of(&config(""));
+        let system = SystemTopics::of(&config(""), 3);
         for (name, expected) in [
             ("TBW102", (8, 7)),
             ("DefaultCluster", (16, 7)),
@@ -82,6 +84,8 @@ mod tests {
             ("DefaultCluster_REPLY_TOPIC", (1, 6)),
             ("rmq_sys_REVIVE_LOG_DefaultCluster", (8, 6)),
             ("rmq_sys_SYNC_BROKER_MEMBER_b1", (1, 1)),
+            ("rmq_sys_wheel_timer", (3, 6)),
+            ("rmq_sys_timer_done", (3, 6)),
         ] {
             assert_eq!(shown(&system, name), Some(expected), "{name}");
             assert!(system.contains(name), "{name}");
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn configuration_decides() {
         let text = "autoCreateTopicEnable=false\nclusterTopicEnable=false\ntraceTopicEnable=true";
-        let system = SystemTopics::of(&config(text));
+        let system = SystemTopics::of(&config(text), 1);
         assert_eq!(shown(&system, "TBW102"), None);
         assert_eq!(shown(&system, "DefaultCluster"), Some((16, 1)));
         assert_eq!(shown(&system, "RMQ_SYS_TRACE_TOPIC"), Some((1, 6)));

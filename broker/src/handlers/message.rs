@@ -1,7 +1,7 @@
 //! What the broker reads out of a message's properties before it stores it.
 //!
 //! Invariants: one pass over the text; of a repeated name the last value counts. A message that asks for something that
-//! this broker cannot do yet (a delay, a transaction, …) is refused by name, never stored as an ordinary one.
+//! this broker cannot do yet (a transaction, …) is refused by name, never stored as an ordinary one.
 
 use ringmq_wire::message::sys_flag;
 use ringmq_wire::properties::{self, name};
@@ -21,6 +21,13 @@ pub struct Traits<'a> {
     pub no_wait: bool,
     pub has_pop_ck: bool,
     has_inner_num: bool,
+    /// DELAY: a delay level.
+    pub delay: Option<&'a str>,
+    pub timer_delay_sec: Option<&'a str>,
+    pub timer_delay_ms: Option<&'a str>,
+    pub timer_deliver_ms: Option<&'a str>,
+    /// TIMER_OUT_MS: a timer has delivered it already.
+    pub was_timer: bool,
     /// First of the properties that ask for something that is not built yet.
     unsupported: Option<(&'static str, &'a str)>,
 }
@@ -36,10 +43,12 @@ impl<'a> Traits<'a> {
                 name::WAIT => traits.no_wait = !value.eq_ignore_ascii_case("true"),
                 name::POP_CK => traits.has_pop_ck = true,
                 name::INNER_NUM => traits.has_inner_num = true,
-                name::DELAY => traits.ask(name::DELAY, value, asks_delay(value)),
-                name::TIMER_DELIVER_MS => traits.ask(name::TIMER_DELIVER_MS, value, true),
-                name::TIMER_DELAY_SEC => traits.ask(name::TIMER_DELAY_SEC, value, true),
-                name::TIMER_DELAY_MS => traits.ask(name::TIMER_DELAY_MS, value, true),
+                name::DELAY => traits.delay = Some(value),
+                name::TIMER_DELIVER_MS => traits.timer_deliver_ms = Some(value),
+                name::TIMER_DELAY_SEC => traits.timer_delay_sec = Some(value),
+                name::TIMER_DELAY_MS => traits.timer_delay_ms = Some(value),
+                name::TIMER_OUT_MS => traits.was_timer = true,
+                name::TIMER_DEL_UNIQUE_KEY => traits.ask(name::TIMER_DEL_UNIQUE_KEY, value, true),
                 name::TRANSACTION_PREPARED => {
                     let asks = value.eq_ignore_ascii_case("true");
                     traits.ask(name::TRANSACTION_PREPARED, value, asks);
@@ -80,11 +89,6 @@ impl<'a> Traits<'a> {
     }
 }
 
-/// A level of 0 or below is none; RocketMQ fails on text, here it is refused.
-fn asks_delay(value: &str) -> bool {
-    value.parse::<i32>().map_or(true, |level| level > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,11 +110,7 @@ mod tests {
     #[test]
     fn nothing_that_is_not_built_passes_as_ordinary() {
         for (name, value) in [
-            ("DELAY", "3"),
-            ("DELAY", "x"),
-            ("TIMER_DELIVER_MS", "1"),
-            ("TIMER_DELAY_SEC", "1"),
-            ("TIMER_DELAY_MS", "1"),
+            ("TIMER_DEL_UNIQKEY", "k"),
             ("TRAN_MSG", "true"),
             ("_SYS_MSG_PRIORITY_", "1"),
             ("__LITE_TOPIC", "l"),
@@ -120,9 +120,7 @@ mod tests {
             assert_eq!(counter, name);
             assert!(remark.contains(&format!("{name}={value}")), "{remark}");
         }
-        for (name, value) in [("DELAY", "0"), ("DELAY", "-1"), ("TRAN_MSG", "false")] {
-            assert_eq!(Traits::read(&text(&[(name, value)])).unsupported(0), None, "{name}={value}");
-        }
+        assert_eq!(Traits::read(&text(&[("TRAN_MSG", "false")])).unsupported(0), None);
         assert!(Traits::default().unsupported(sys_flag::TRANSACTION_PREPARED).is_some());
         assert!(Traits::default().is_inner_batch(sys_flag::INNER_BATCH));
         assert!(Traits::read("INNER_NUM\u{1}2\u{2}").is_inner_batch(0));

@@ -22,6 +22,7 @@ pub mod queue;
 pub mod runtime_info;
 pub mod search_offset;
 pub mod send_batch;
+mod send_delayed;
 pub mod send_message;
 pub mod topic_config;
 pub mod unlock_batch;

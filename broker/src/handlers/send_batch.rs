@@ -15,6 +15,7 @@ use crate::ack::{Pending, UniqueKey};
 use crate::control::names::{RETRY_PREFIX, TOPIC_CHARS_MAX};
 use crate::request::Handled;
 use crate::stats::add;
+use crate::timers;
 
 pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     let Placed { core, request, header, .. } = *placed;
@@ -32,6 +33,12 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     let traits = Traits::read(header.properties);
     if let Some(handled) = refuse_traits(placed, &traits) {
         return handled;
+    }
+    // RocketMQ's clients refuse this themselves; its broker would store messages that it cannot deliver.
+    match timers::when(&traits, core.env.now_ms(), &core.config) {
+        Ok(None) => {}
+        Ok(Some(_)) => return illegal("a batch cannot be delayed: send its messages one by one"),
+        Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
     }
     let mut records: Vec<NewRecord<'_>> = Vec::new();
     for item in batch::items(body) {
@@ -62,6 +69,7 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
                 physical: appended.physical,
                 key: UniqueKey::of(traits.unique_key),
                 batch: Some(appended.physical_offsets(&records).collect()),
+                recall: None,
             };
             placed.local.acks.push(pending, !traits.no_wait);
             Handled::Done

@@ -16,7 +16,7 @@ use ringmq_wire::tags::tag_code;
 use ringmq_wire::version::ordinal;
 
 use super::message::Traits;
-use super::{on_demand, queue, send_batch};
+use super::{on_demand, queue, send_batch, send_delayed};
 use crate::ack::{Pending, UniqueKey};
 use crate::control::names;
 use crate::control_plane::WantedTopic;
@@ -24,6 +24,7 @@ use crate::core::{Core, LocalShard};
 use crate::request::{Handled, Request, Target};
 use crate::stats::add;
 use crate::tables::Topic;
+use crate::timers;
 
 /// sysFlag bit of a topic whose messages have several tags.
 pub const MULTI_TAGS: i32 = ringmq_wire::message::sys_flag::MULTI_TAGS;
@@ -186,6 +187,10 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     if let Some(handled) = refuse_traits(placed, &traits) {
         return handled;
     }
+    let wait = match timers::when(&traits, core.env.now_ms(), &core.config) {
+        Ok(wait) => wait,
+        Err(refusal) => return placed.refuse(refusal.code, &refusal.remark),
+    };
     let made_key;
     let added_with_key;
     let (added, key) = match traits.unique_key {
@@ -197,6 +202,9 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
             (added_with_key.as_str(), made_key.as_str())
         }
     };
+    if let Some(wait) = wait {
+        return send_delayed::store(placed, &traits, wait, (text, added), key);
+    }
     let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     let record = placed.record(header.flag, body, text, added);
     let appended = NewRecord::new(record, tag_code(traits.tags), keys)
@@ -217,6 +225,7 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
                 physical: appended.physical,
                 key: UniqueKey::of(Some(key)),
                 batch: None,
+                recall: None,
             };
             placed.local.acks.push(pending, !traits.no_wait);
             Handled::Done

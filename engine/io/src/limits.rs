@@ -170,6 +170,14 @@ pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// that it hears the reason.
 pub const APPEND_WAIT_MS_MAX: u64 = 2000;
 
+/// Messages that wait in one book of a shard (timers, half messages): 16 bytes and some bits of memory each, 160 MB, and as
+/// many index entries until their segments are sealed. Rebuilding so many takes a start some seconds.
+pub const PENDING_PER_BOOK_MAX: usize = 10_000_000;
+
+/// Waiting messages delivered in one batch, and bytes of them: a turn of a millisecond.
+pub const DELIVERIES_PER_TURN: usize = 256;
+pub const DELIVERY_BYTES_PER_TURN: usize = 512 * 1024;
+
 /// Reads from segments under way on one core. Each holds at most one answer's bytes; further ones are refused.
 pub const COLD_READS_PER_CORE_MAX: usize = 256;
 

@@ -30,12 +30,7 @@ impl<E: Env> Inner<E> {
         limits: &ReadLimits,
         filter: impl FnMut(i64) -> bool,
     ) -> ReadOutcome<E> {
-        {
-            let mut tail = self.tail.borrow_mut();
-            if tail.has_open() {
-                self.close_batch(&mut tail);
-            }
-        }
+        self.close_for_reading();
         let Bounds { min, max } = self.bounds(queue);
         match offset {
             _ if max == 0 => ReadOutcome::Empty,
@@ -43,6 +38,49 @@ impl<E: Env> Inner<E> {
             _ if offset > max => ReadOutcome::AfterEnd,
             _ if offset < min => ReadOutcome::BeforeStart,
             _ => self.scan(queue, offset, limits, filter),
+        }
+    }
+
+    fn close_for_reading(&self) {
+        let mut tail = self.tail.borrow_mut();
+        if tail.has_open() {
+            self.close_batch(&mut tail);
+        }
+    }
+
+    pub fn read_scattered(&self, queue: QueueRef, offsets: &[u64]) -> Option<ReadPlan<E>> {
+        debug_assert!(offsets.is_sorted());
+        self.close_for_reading();
+        let limits = ReadLimits {
+            max_messages: u32::MAX,
+            max_bytes_hot: usize::MAX,
+            max_bytes_cold: usize::MAX,
+            max_messages_cold: u32::MAX,
+            scan_entries: u32::MAX,
+        };
+        let queues = self.queues.borrow();
+        let queue = queues.get(queue);
+        let mut picker = Picker::new(self, &limits, |_| true, 0);
+        for offset in offsets {
+            picker.at = *offset;
+            match queue.locate(*offset) {
+                None => {}
+                Some(Found::Open) => {
+                    let entry = queue.open_entry(*offset).expect("it was located there");
+                    picker.offer(&entry, None);
+                }
+                Some(Found::Sealed { segment, index, .. }) => {
+                    let segment = self.segments.get(segment);
+                    let entry = segment.as_ref().and_then(|segment| segment.index()?.entry(index));
+                    if let Some(entry) = entry {
+                        picker.offer(&entry, segment.as_ref());
+                    }
+                }
+            }
+        }
+        match picker.finish() {
+            ReadOutcome::Found(plan) => Some(plan),
+            _ => None,
         }
     }
 
@@ -55,16 +93,7 @@ impl<E: Env> Inner<E> {
     ) -> ReadOutcome<E> {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
-        let mut picker = Picker {
-            inner: self,
-            limits,
-            filter,
-            at: offset,
-            looked_at: 0,
-            messages: 0,
-            bytes: 0,
-            picks: Vec::new(),
-        };
+        let mut picker = Picker::new(self, limits, filter, offset);
         while !picker.is_done() {
             match queue.locate(picker.at) {
                 None => break,
@@ -126,7 +155,11 @@ struct Picker<'a, E: Env, F> {
     picks: Vec<Pick<E>>,
 }
 
-impl<E: Env, F: FnMut(i64) -> bool> Picker<'_, E, F> {
+impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
+    fn new(inner: &'a Inner<E>, limits: &'a ReadLimits, filter: F, at: u64) -> Self {
+        Self { inner, limits, filter, at, looked_at: 0, messages: 0, bytes: 0, picks: Vec::new() }
+    }
+
     fn is_done(&self) -> bool {
         self.looked_at >= self.limits.scan_entries.max(1)
     }

@@ -13,6 +13,7 @@ use ringmq_wire::message::{RecordError, RecordParts};
 use crate::error::{AppendError, Latched, OpenError};
 use crate::inner::Inner;
 use crate::keys::Keys;
+use crate::look::Indexed;
 use crate::manifest::StoreLayout;
 use crate::plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
 use crate::recovery::RecoveryReport;
@@ -71,6 +72,11 @@ impl<'a> NewRecord<'a> {
     /// the added ones too: see [`Keys::read`].
     pub fn new(parts: RecordParts<'a>, tags_code: i64, keys: Keys<'a>) -> Result<Self, RecordError> {
         Ok(Self { parts, tags_code, keys, size: parts.encoded_len()? })
+    }
+
+    /// Encoded.
+    pub fn size(&self) -> usize {
+        self.size
     }
 }
 
@@ -140,6 +146,19 @@ impl<E: Env> Shard<E> {
         self.0.append(queue, records)
     }
 
+    /// Larger appends are refused whatever the room: records, their tags codes (8 bytes each) and a header of 64.
+    pub fn batch_bytes_max(&self) -> u64 {
+        self.0.batch_max()
+    }
+
+    /// The same for several queues at once: a crash leaves all of it or nothing. Gives what each part was given.
+    pub fn append_together(
+        &self,
+        parts: &[(QueueRef, &[NewRecord<'_>])],
+    ) -> Result<Vec<Appended>, AppendError> {
+        self.0.append_together(parts)
+    }
+
     /// Up to here the log survives the death of the process, if the ring is on tmpfs.
     pub fn closed(&self) -> &Watermark {
         &self.0.closed
@@ -196,6 +215,18 @@ impl<E: Env> Shard<E> {
         filter: impl FnMut(i64) -> bool,
     ) -> ReadOutcome<E> {
         self.0.read(queue, offset, limits, filter)
+    }
+
+    /// Looks at what the index says of the messages of a queue from `from` on, at most `max` of them, without reading
+    /// any; gives where to go on. What the index has lost to damage is left out. `look` must not call the shard.
+    pub fn look(&self, queue: QueueRef, from: u64, max: u32, look: impl FnMut(Indexed)) -> u64 {
+        self.0.look(queue, from, max, look)
+    }
+
+    /// Plans a read of single messages of a queue, given in ascending order; closes the open batch first. Offsets out
+    /// of bounds or lost to damage are left out; `None` if nothing is left.
+    pub fn read_scattered(&self, queue: QueueRef, offsets: &[u64]) -> Option<ReadPlan<E>> {
+        self.0.read_scattered(queue, offsets)
     }
 
     /// Turns a plan into bytes to send; a hot plan's at once. `InvalidData`: every message of the plan is damaged

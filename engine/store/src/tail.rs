@@ -2,8 +2,8 @@
 //!
 //! Owns: appending. A record is encoded straight into the ring (one copy), its crc taken while it is in the
 //! cache, its index entry and its keys pushed; the batch's header is written when the batch closes.
-//! Invariants: a batch never crosses a lap's end (a filler pads); several records of one append are in one batch
-//! or nowhere; nothing is stored of an append that failed.
+//! Invariants: a batch never crosses a lap's end (a filler pads); several records of one append, of one queue or of
+//! several, are in one batch or nowhere; nothing is stored of an append that failed.
 //! On failure: [`AppendError`], with the shard unchanged apart from a closed batch or a filler.
 
 use ringmq_io::limits::{BATCH_BYTES_MAX, BATCH_RING_SHARE};
@@ -57,20 +57,40 @@ impl Tail {
 impl<E: Env> Inner<E> {
     /// Appends records with consecutive queue offsets and back to back in one batch.
     pub fn append(&self, queue: QueueRef, records: &[NewRecord<'_>]) -> Result<Appended, AppendError> {
-        self.check_open()?;
         assert!(!records.is_empty(), "an append has a record");
-        let bytes = records.iter().map(|record| record.size as u64).sum();
+        self.check_open()?;
         let mut tail = self.tail.borrow_mut();
+        let bytes = records.iter().map(|record| record.size as u64).sum();
         let mut open = self.make_room(&mut tail, bytes, records.len() as u64)?;
+        let appended = self.lay(&mut tail, &mut open, queue, records);
+        self.keep_open(&mut tail, open);
+        Ok(appended)
+    }
+
+    /// The same for several queues at once: all of it in one batch, or nothing.
+    pub fn append_together(
+        &self,
+        parts: &[(QueueRef, &[NewRecord<'_>])],
+    ) -> Result<Vec<Appended>, AppendError> {
+        assert!(parts.iter().all(|(_, records)| !records.is_empty()), "an append has a record");
+        self.check_open()?;
+        let mut tail = self.tail.borrow_mut();
+        let all = || parts.iter().flat_map(|(_, records)| *records);
+        let bytes = all().map(|record| record.size as u64).sum();
+        let mut open = self.make_room(&mut tail, bytes, all().count() as u64)?;
+        let appended =
+            parts.iter().map(|(queue, records)| self.lay(&mut tail, &mut open, *queue, records)).collect();
+        self.keep_open(&mut tail, open);
+        Ok(appended)
+    }
+
+    /// Lays records into the room that was made for them.
+    fn lay(&self, tail: &mut Tail, open: &mut Open, queue: QueueRef, records: &[NewRecord<'_>]) -> Appended {
         let mut queues = self.queues.borrow_mut();
         let mut keys = self.keys.borrow_mut();
         let queue_state = queues.get_mut(queue);
-        let appended = Appended {
-            queue_offset: queue_state.next(),
-            physical: PhysicalOffset::pack(self.id.shard, open.at),
-            end: open.at + bytes,
-            store_time_ms: open.store_time_ms,
-        };
+        let (physical, queue_offset) = (PhysicalOffset::pack(self.id.shard, open.at), queue_state.next());
+        let mut bytes = 0;
         for record in records {
             let parts = RecordParts {
                 queue_id: queue_state.id as i32,
@@ -97,14 +117,20 @@ impl<E: Env> Inner<E> {
             tail.tags.push(record.tags_code);
             tail.untold.push((queue, queue_state.next(), record.tags_code));
             open.at += record.size as u64;
+            bytes += record.size as u64;
         }
-        tail.open = Some(open);
         add(&self.counters.records, records.len() as u64);
         add(&self.counters.bytes, bytes);
-        if open.at - open.base >= BATCH_BYTES_MAX {
-            self.close_batch(&mut tail);
+        Appended { queue_offset, physical, end: open.at, store_time_ms: open.store_time_ms }
+    }
+
+    /// Takes the batch back with what was laid into it.
+    fn keep_open(&self, tail: &mut Tail, open: Open) {
+        let full = open.at - open.base >= BATCH_BYTES_MAX;
+        tail.open = Some(open);
+        if full {
+            self.close_batch(tail);
         }
-        Ok(appended)
     }
 
     /// A place for `bytes` of records in the open batch or a new one.
@@ -128,7 +154,7 @@ impl<E: Env> Inner<E> {
         })
     }
 
-    fn batch_max(&self) -> u64 {
+    pub fn batch_max(&self) -> u64 {
         self.ring.bytes() / BATCH_RING_SHARE
     }
 

@@ -1,0 +1,117 @@
+//! Writes old pending messages again at the end of their queue.
+//!
+//! A few messages that wait for months must not make recovery walk over everything that came after them, nor keep
+//! retention from recycling their segment. Invariants: rolled messages keep their time and their bytes (offsets and store
+//! time apart); old and new are settled and put in one batch; one that is being delivered meanwhile is left alone.
+//! On failure: a read that fails is tried again later; a full ring is waited for; a latched shard ends it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::Env;
+use ringmq_store::AppendError;
+use ringmq_wire::message::RecordView;
+
+use super::{Again, Book};
+
+/// A span up to here is never too long: recovery looks at so many entries in a few milliseconds.
+const SPAN_MIN: u64 = 100_000;
+/// A longer one, if it is more than so many times what is pending.
+const SPAN_PER_PENDING: u64 = 4;
+/// Messages, and bytes of them, written again at once.
+const SLICE: usize = 256;
+const SLICE_BYTES: usize = 256 * 1024;
+/// After a failed read, or while the disk is full.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl<E: Env> Book<E> {
+    /// Whether recovery would look at too much.
+    pub(super) fn wants_roll(&self) -> bool {
+        let set = self.set.borrow();
+        let span = set.span();
+        span > SPAN_MIN && span > SPAN_PER_PENDING * set.count() as u64
+    }
+
+    /// Keeps the span short, as long as the shard takes appends.
+    pub async fn keep_short(self: Rc<Self>) {
+        loop {
+            let spread = self.spread.wait();
+            if !self.wants_roll() {
+                spread.await;
+                continue;
+            }
+            match self.roll_oldest(|_| true).await {
+                Ok(_) => self.env.yield_now().await,
+                Err(AppendError::RingFull { .. }) => self.shard.room().await,
+                Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return,
+                Err(error) => {
+                    tracing::warn!(shard = self.shard.id(), %error, "waiting messages are not written again yet");
+                    self.env.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Writes the oldest pending messages again, as long as `old` says so of their physical offset; gives how many. What cannot
+    /// be read for damage is settled: it is lost, and was reported.
+    async fn roll_oldest(&self, mut old: impl FnMut(u64) -> bool) -> Result<usize, AppendError> {
+        let mut oldest = Vec::new();
+        let mut bytes = 0;
+        {
+            let set = self.set.borrow();
+            for offset in set.from(0).take(SLICE) {
+                let mut entry = None;
+                self.shard.look(self.waiting, offset, 1, |found| entry = Some(found));
+                let (physical, due, size) =
+                    entry.map_or((0, 0, 0), |entry| (entry.physical, entry.tags_code, entry.size as usize));
+                bytes += size;
+                if !old(physical) || (bytes > SLICE_BYTES.min(self.slice_bytes()) && !oldest.is_empty()) {
+                    break;
+                }
+                oldest.push((offset, due));
+            }
+        }
+        if oldest.is_empty() {
+            return Ok(0);
+        }
+        let offsets: Vec<u64> = oldest.iter().map(|(offset, _)| *offset).collect();
+        let records = match self.records(&offsets).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(shard = self.shard.id(), %error, "waiting messages cannot be read");
+                self.env.sleep(RETRY).await;
+                return Ok(0);
+            }
+        };
+        // From here on there is no await: what is pending now is pending when it is settled.
+        oldest.retain(|(offset, _)| self.is_pending(*offset));
+        if oldest.is_empty() {
+            return Ok(0);
+        }
+        let mut done = Vec::with_capacity(oldest.len());
+        let mut again = Vec::with_capacity(oldest.len());
+        for (offset, due_ms) in oldest {
+            done.push(offset);
+            let record = records.binary_search_by_key(&offset, |(offset, _)| *offset);
+            match record.ok().and_then(|at| RecordView::parse(&records[at].1).ok()) {
+                Some(record) => again.push(Again { parts: record.parts(), due_ms }),
+                None => {
+                    tracing::error!(
+                        shard = self.shard.id(),
+                        topic = self.kind.waiting,
+                        offset,
+                        "a waiting message is lost to damage"
+                    );
+                }
+            }
+        }
+        self.settle(&done, &[], &again)?;
+        self.rolled.set(self.rolled.get() + again.len() as u64);
+        Ok(done.len())
+    }
+
+    /// Bytes of records that fit into one batch in any case.
+    pub fn slice_bytes(&self) -> usize {
+        self.shard.batch_bytes_max() as usize / 2
+    }
+}

@@ -1,0 +1,147 @@
+//! Delivers the messages of a shard's timer book when they are due.
+//!
+//! Invariants: delivered and done are in one batch, so each is delivered exactly once, whatever crashes; never before its
+//! time by the wall clock; earliest first. A full ring or disk is waited for: nothing is dropped because of it.
+//! On failure: a message that cannot be read for damage (the store reports where), or that does not say where it belongs, is
+//! logged and done; other read errors are tried again; a latched shard ends the deliveries until a restart.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::Env;
+use ringmq_io::limits::{DELIVERIES_PER_TURN, DELIVERY_BYTES_PER_TURN};
+use ringmq_store::{AppendError, Keys, NewRecord, QueueRef};
+use ringmq_wire::message::{RecordParts, RecordView};
+use ringmq_wire::properties::{self, name};
+use ringmq_wire::tags::tag_code;
+
+use super::delivered_text;
+use crate::core::{Core, LocalShard};
+use crate::pending::{Book, Due};
+use crate::stats::add;
+
+/// Until a failed read, or an append that the disk has no room for, is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The task of one shard.
+pub async fn deliver<E: Env>(core: Rc<Core<E>>, shard: u16) {
+    let local = core.local(shard).expect("the task is started for a local shard");
+    let book = local.timers.clone();
+    let bytes = DELIVERY_BYTES_PER_TURN.min(book.slice_bytes());
+    loop {
+        let taken = book.due(DELIVERIES_PER_TURN, bytes).await;
+        let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
+        offsets.sort_unstable();
+        match book.records(&offsets).await {
+            Ok(records) => {
+                if !append(&core, local, &book, taken, &records).await {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(shard, %error, "delayed messages cannot be read: tried again");
+                book.put_back(taken);
+                core.env.sleep(RETRY).await;
+            }
+        }
+        core.env.yield_now().await;
+    }
+}
+
+/// Appends what was taken to its queues, when there is room. `false`: the shard takes nothing more.
+async fn append<E: Env>(
+    core: &Rc<Core<E>>,
+    local: &LocalShard<E>,
+    book: &Book<E>,
+    taken: Vec<Due>,
+    records: &[(u64, Vec<u8>)],
+) -> bool {
+    loop {
+        match append_now(core, local, book, &taken, records) {
+            Ok(()) => return true,
+            Err(AppendError::RingFull { .. }) => local.shard.room().await,
+            Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return false,
+            Err(error) => {
+                tracing::warn!(shard = local.shard.id(), %error, "delayed messages wait longer");
+                core.env.sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// A message on its way to its queue.
+struct Delivery<'a> {
+    queue: QueueRef,
+    parts: RecordParts<'a>,
+    properties: String,
+}
+
+fn append_now<E: Env>(
+    core: &Core<E>,
+    local: &LocalShard<E>,
+    book: &Book<E>,
+    taken: &[Due],
+    records: &[(u64, Vec<u8>)],
+) -> Result<(), AppendError> {
+    let now = core.env.now_ms();
+    let mut done = Vec::with_capacity(taken.len());
+    let mut deliveries = Vec::with_capacity(taken.len());
+    // What was recalled, or written again, while the records were read is not pending any more.
+    for Due { offset, .. } in taken.iter().filter(|due| book.is_pending(due.offset)) {
+        done.push(*offset);
+        let record = records.binary_search_by_key(offset, |(offset, _)| *offset);
+        let delivery = record
+            .ok()
+            .and_then(|at| RecordView::parse(&records[at].1).ok())
+            .and_then(|record| delivery(core, local, &record, now));
+        match delivery {
+            Some(delivery) => deliveries.push(delivery),
+            None => {
+                add(&core.counters.delayed_lost, 1);
+                tracing::error!(
+                    shard = local.shard.id(),
+                    offset,
+                    "a delayed message is lost: it is damaged, or does not say where it belongs"
+                );
+            }
+        }
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    done.sort_unstable();
+    let records = deliveries
+        .iter()
+        .map(|delivery| {
+            let text = &delivery.properties;
+            let parts = RecordParts { properties: text, ..delivery.parts };
+            NewRecord::new(parts, tag_code(properties::get(text, name::TAGS)), Keys::read(text))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let became: Vec<(QueueRef, &[NewRecord<'_>])> =
+        deliveries.iter().map(|delivery| delivery.queue).zip(records.chunks(1)).collect();
+    book.settle(&done, &became, &[])?;
+    add(&core.counters.delayed_delivered, became.len() as u64);
+    Ok(())
+}
+
+fn delivery<'a, E: Env>(
+    core: &Core<E>,
+    local: &LocalShard<E>,
+    record: &RecordView<'a>,
+    now: i64,
+) -> Option<Delivery<'a>> {
+    let topic = record.property(name::REAL_TOPIC)?;
+    let queue_id: u32 = record.property(name::REAL_QUEUE_ID)?.parse().ok()?;
+    let home = core.placement.shard(core.placement.first_shard(topic), queue_id);
+    if home != local.shard.id() {
+        return None;
+    }
+    let queue = match core.tables.topic(topic) {
+        Some(topic) => topic.queue(&local.shard, queue_id),
+        // Deleted meanwhile, or these tables are not filled yet: stored, as RocketMQ does.
+        None => local.shard.queue(topic, queue_id),
+    };
+    let properties = delivered_text(record.properties, record.store_timestamp, now);
+    Some(Delivery { queue, parts: RecordParts { topic, ..record.parts() }, properties })
+}
