@@ -58,7 +58,7 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
         put(key, "0.0 0.0 0.0".into());
     }
 
-    // The index is never behind the log, nothing queues in front of a thread pool, and no timer runs.
+    // The index is never behind the log, nothing queues in front of a thread pool, and no timer has slots.
     for key in [
         "dispatchBehindBytes",
         "pageCacheLockTimeMills",
@@ -91,6 +91,9 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     }
     put("commitLogBytes", stats.log_bytes.to_string());
 
+    put("delayedWaiting", stats.delayed_waiting.to_string());
+    put("delayedDelivered", stats.delayed_delivered.to_string());
+    put("delayedLost", stats.delayed_lost.to_string());
     put("connections", stats.connections.to_string());
     put("longPollings", stats.holds.to_string());
     put("shardsLatched", stats.shards_latched.to_string());
