@@ -25,7 +25,7 @@ use ringmq_wire::message_id::OffsetIds;
 
 use crate::config::{BrokerConfig, FlushMode};
 use crate::core::Identity;
-use crate::reply::Responder;
+use crate::reply::{Refusal, Responder};
 
 /// Entries answered between two yields.
 const ANSWERS_PER_TURN: usize = 512;
@@ -149,6 +149,34 @@ impl<E: Env> AckQueue<E> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Waits until the log is as safe up to `end` as an acknowledgement promises.
+    pub async fn until_safe(&self, end: u64) -> Result<(), Refusal> {
+        let mark = if self.sync_flush { self.shard.synced() } else { self.shard.kill_safe() };
+        if self.sync_flush {
+            self.shard.request_sync();
+        }
+        let begun = self.env.monotonic_ns();
+        loop {
+            if let Some(latched) = self.shard.latched() {
+                return Err(Refusal::new(response_code::SYSTEM_ERROR, latched.to_string()));
+            }
+            if mark.get() >= end {
+                return Ok(());
+            }
+            let waited = Duration::from_nanos(self.env.monotonic_ns() - begun);
+            let left = self.sync_timeout.saturating_sub(waited);
+            if self.sync_flush && left.is_zero() {
+                let remark = format!("stored, but not on disk after {} ms", waited.as_millis());
+                return Err(Refusal::new(response_code::FLUSH_DISK_TIMEOUT, remark));
+            }
+            if self.sync_flush {
+                mark.moved().or(self.env.sleep(left)).await;
+            } else {
+                mark.moved().await;
+            }
+        }
     }
 
     async fn pump_kill_safe(self: Rc<Self>) {

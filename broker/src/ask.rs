@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 use hashbrown::HashMap;
 
 use crate::control_plane::WantedTopic;
+use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Refusal;
 use crate::stats::CoreStats;
 
@@ -36,9 +37,26 @@ pub enum Question {
         max: usize,
     },
     Stats,
+    /// Of the core of the message's queue: store it, and answer when it is safe. Waits for room in the ring.
+    Store(Box<OwnMessage>),
+    /// Of the core of the shard.
+    Record {
+        shard: u16,
+        physical: u64,
+    },
     /// Of the control core.
     CreateTopic(WantedTopic),
     CreateGroup(Box<str>),
+    /// A group's retry or dead letter topic.
+    CreateGroupTopic {
+        topic: Box<str>,
+        queues: u32,
+        unit_mode: bool,
+    },
+    /// Does any client hold a lease on a queue for this group?
+    HoldsLocks {
+        group: Box<str>,
+    },
 }
 
 /// State of one queue.
@@ -57,6 +75,9 @@ pub enum Answer {
     Records(Result<Vec<Vec<u8>>, String>),
     Stats(CoreStats),
     Created(Result<(), Refusal>),
+    Stored(Result<StoredAt, Refusal>),
+    Record(Result<Option<Vec<u8>>, String>),
+    HoldsLocks(bool),
 }
 
 #[derive(Default)]

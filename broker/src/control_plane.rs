@@ -48,6 +48,17 @@ pub trait ControlPlane<E: Env> {
     /// Makes the topic by its template, or its retry topic rules; succeeds at once if it is there already.
     fn create_topic(self: Rc<Self>, wanted: WantedTopic) -> LocalFuture<Result<(), Refusal>>;
 
+    /// Makes a group's retry or dead letter topic, for reading and writing; succeeds at once if it is there already.
+    fn create_group_topic(
+        self: Rc<Self>,
+        topic: Box<str>,
+        queues: u32,
+        unit_mode: bool,
+    ) -> LocalFuture<Result<(), Refusal>>;
+
+    /// Does any client hold an unexpired lease on a queue for this group?
+    fn holds_locks(&self, group: &str) -> bool;
+
     /// Makes the group with default settings; succeeds at once if it is there already.
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>>;
 }

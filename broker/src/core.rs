@@ -263,6 +263,8 @@ impl<E: Env> Core<E> {
             delayed_waiting: self.local_shards().map(|local| local.timers.len() as u64).sum(),
             delayed_delivered: counters.delayed_delivered.get(),
             delayed_lost: counters.delayed_lost.get(),
+            sent_back: counters.sent_back.get(),
+            dead_letters: counters.dead_letters.get(),
             get_messages: counters.get_messages.get(),
             get_bytes: counters.get_bytes.get(),
             pulls_found: counters.pulls_found.get(),
@@ -317,6 +319,15 @@ impl<E: Env> Core<E> {
                 }
                 Answer::Records(Ok(found))
             }
+            Question::Store(message) => Answer::Stored(self.store_here(*message).await),
+            Question::Record { shard, physical } => {
+                let local = self.local(shard).expect("a shard's core was asked");
+                Answer::Record(local.shard.read_at(physical).await.map_err(|error| error.to_string()))
+            }
+            Question::CreateGroupTopic { topic, queues, unit_mode } => {
+                Answer::Created(self.expect_control().create_group_topic(topic, queues, unit_mode).await)
+            }
+            Question::HoldsLocks { group } => Answer::HoldsLocks(self.expect_control().holds_locks(&group)),
             Question::CreateTopic(wanted) => {
                 Answer::Created(self.expect_control().create_topic(wanted).await)
             }

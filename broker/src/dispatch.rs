@@ -58,7 +58,7 @@ impl<E: Env> Core<E> {
         }
     }
 
-    fn hop_to(self: &Rc<Self>, target: Target, request: &Request<'_, '_, E>) {
+    pub(crate) fn hop_to(self: &Rc<Self>, target: Target, request: &Request<'_, '_, E>) {
         let to = self.core_of(target);
         if to == self.env.core() || request.target.is_some() {
             tracing::error!(?target, code = request.command.code, "a request has no home");
@@ -80,6 +80,7 @@ impl<E: Env> Core<E> {
             code::SEND_MESSAGE | code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE => {
                 handlers::send_message::handle(self, request)
             }
+            code::CONSUMER_SEND_MSG_BACK => handlers::send_back::handle(self, request),
             code::PULL_MESSAGE | code::LITE_PULL_MESSAGE => handlers::pull_message::handle(self, request),
             code::GET_MAX_OFFSET => handlers::max_offset::handle(self, request),
             code::GET_MIN_OFFSET => handlers::min_offset::handle(self, request),

@@ -25,6 +25,7 @@ pub mod handlers;
 pub mod hold;
 pub mod hop;
 pub mod lifecycle;
+pub mod own_message;
 pub mod parked;
 pub mod pending;
 pub mod placement;

@@ -15,6 +15,8 @@ pub struct CoreStats {
     pub delayed_waiting: u64,
     pub delayed_delivered: u64,
     pub delayed_lost: u64,
+    pub sent_back: u64,
+    pub dead_letters: u64,
     pub get_messages: u64,
     pub get_bytes: u64,
     /// Pulls that found something, and that did not.
@@ -44,6 +46,8 @@ impl std::ops::AddAssign for CoreStats {
         self.delayed_waiting += other.delayed_waiting;
         self.delayed_delivered += other.delayed_delivered;
         self.delayed_lost += other.delayed_lost;
+        self.sent_back += other.sent_back;
+        self.dead_letters += other.dead_letters;
         self.get_messages += other.get_messages;
         self.get_bytes += other.get_bytes;
         self.pulls_found += other.pulls_found;
@@ -73,6 +77,11 @@ pub struct Counters {
     /// Delayed messages that reached their queue, and that could not.
     pub delayed_delivered: Cell<u64>,
     pub delayed_lost: Cell<u64>,
+    /// Messages that consumers sent back, and messages stored as dead letters.
+    pub sent_back: Cell<u64>,
+    pub dead_letters: Cell<u64>,
+    /// Send-backs under way now; it also goes down.
+    pub send_backs_now: Cell<u64>,
     pub get_messages: Cell<u64>,
     pub get_bytes: Cell<u64>,
     pub pulls_found: Cell<u64>,

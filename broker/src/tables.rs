@@ -43,6 +43,8 @@ pub struct GroupSettings {
     pub consume_broadcast_enable: bool,
     pub sys_flag: i32,
     pub retry_max_times: i32,
+    /// Of its retry topic; 0: messages that are sent back are dropped.
+    pub retry_queues: u32,
 }
 
 /// What the online members of a group consume.

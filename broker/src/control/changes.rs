@@ -114,6 +114,17 @@ impl<E: Env> Control<E> {
         self.put_topic(topic).map_err(|error| topic_refusal(&error))
     }
 
+    /// A retry or dead letter topic that a message needs
+    /// (RocketMQ 5.5.0 TopicConfigManager#createTopicInSendMessageBackMethod).
+    pub(super) fn make_group_topic(&self, name: &str, queues: u32, unit_mode: bool) -> Result<(), Refusal> {
+        if self.state.borrow().topics.contains(name) {
+            return Ok(());
+        }
+        let topic_sys_flag = if unit_mode { SYS_FLAG_UNIT_SUB } else { 0 };
+        let topic = TopicConfig { topic_sys_flag, ..topics::plain(name, queues) };
+        self.put_topic(topic).map_err(|error| topic_refusal(&error))
+    }
+
     /// A send to a topic that does not exist (RocketMQ 5.5.0 AbstractSendMessageProcessor#msgCheck).
     pub(super) fn make_wanted_topic(&self, wanted: &WantedTopic) -> Result<(), Refusal> {
         if self.state.borrow().topics.contains(&wanted.topic) {

@@ -3,7 +3,7 @@
 use crate::tables::{ConsumerSettings, ExpressionKind, GroupSettings, Subscription, TopicSettings};
 
 use super::clients::ConsumerGroup;
-use super::groups::GroupConfig;
+use super::groups::{self, GroupConfig};
 use super::topics::{self, TopicConfig, TopicFilterType};
 
 use ringmq_wire::subscription::SubscriptionData;
@@ -28,6 +28,7 @@ pub fn group(group: &GroupConfig) -> GroupSettings {
         consume_broadcast_enable: group.consume_broadcast_enable,
         sys_flag: group.group_sys_flag,
         retry_max_times: group.retry_max_times,
+        retry_queues: groups::retry_queues(group),
     }
 }
 

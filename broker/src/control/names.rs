@@ -112,6 +112,13 @@ pub fn is_reserved_for_broker(name: &str) -> bool {
     NOT_FOR_CLIENTS.contains(&name)
 }
 
+/// Queues of a dead letter topic (RocketMQ 5.5.0 AbstractSendMessageProcessor#DLQ_NUMS_PER_GROUP).
+pub const DEAD_LETTER_QUEUES: u32 = 1;
+
+pub fn dead_letter_topic(group: &str) -> String {
+    format!("{DLQ_PREFIX}{group}")
+}
+
 pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_PREFIX}{group}")
 }

@@ -62,6 +62,23 @@ impl<E: Env> ControlPlane<E> for Control<E> {
         })
     }
 
+    fn create_group_topic(
+        self: Rc<Self>,
+        topic: Box<str>,
+        queues: u32,
+        unit_mode: bool,
+    ) -> LocalFuture<Result<(), Refusal>> {
+        Box::pin(async move {
+            self.room().await?;
+            self.make_group_topic(&topic, queues, unit_mode)?;
+            self.settled().await
+        })
+    }
+
+    fn holds_locks(&self, group: &str) -> bool {
+        self.locks.borrow().any_held(group, self.uptime_ms())
+    }
+
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>> {
         Box::pin(async move {
             self.room().await?;

@@ -11,6 +11,7 @@ use ringmq_wire::code::response_code;
 use crate::ask::{Answer, Question};
 use crate::control_plane::WantedTopic;
 use crate::core::{CONTROL_CORE, Core};
+use crate::reply::Refusal;
 use crate::request::{Handled, Request};
 
 /// Has the topic made.
@@ -29,6 +30,23 @@ pub fn topic<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>, wanted: W
             other => unreachable!("asked for a topic, was answered {other:?}"),
         }
     }))
+}
+
+/// Has a group's retry or dead letter topic made, if it is not there.
+pub async fn group_topic<E: Env>(
+    core: &Rc<Core<E>>,
+    topic: &str,
+    queues: u32,
+    unit_mode: bool,
+) -> Result<(), Refusal> {
+    if core.tables.topic(topic).is_some() {
+        return Ok(());
+    }
+    let question = Question::CreateGroupTopic { topic: topic.into(), queues, unit_mode };
+    match core.ask(CONTROL_CORE, question).await {
+        Answer::Created(outcome) => outcome,
+        other => unreachable!("asked for a topic, was answered {other:?}"),
+    }
 }
 
 /// Has the group made, if the broker may make groups.

@@ -13,11 +13,11 @@ use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
 use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
-use ringmq_wire::version::ordinal;
 
 use super::message::Traits;
-use super::{on_demand, queue, send_batch, send_delayed};
+use super::{on_demand, queue, send_batch, send_delayed, send_retry};
 use crate::ack::{Pending, UniqueKey};
+use crate::config::BrokerConfig;
 use crate::control::names;
 use crate::control_plane::WantedTopic;
 use crate::core::{Core, LocalShard};
@@ -50,6 +50,10 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         Some(Target::Queue { shard, queue_id }) => (shard, queue_id),
         _ => match &topic {
             Some(topic) => match check(core, request, &header, topic) {
+                Ok(queue_id) if topic.retry && !header.batch => {
+                    let target = Target::Queue { shard: core.shard_of(topic, queue_id), queue_id };
+                    return send_retry::handle(core, request, &header, target);
+                }
                 Ok(queue_id) => (core.shard_of(topic, queue_id), queue_id),
                 Err(handled) => return handled,
             },
@@ -100,9 +104,6 @@ fn check<E: Env>(
         );
         return Err(request.refuse(response_code::INVALID_PARAMETER, &remark));
     }
-    if topic.retry && !header.batch {
-        check_retry(core, request, header)?;
-    }
     match u32::try_from(header.queue_id) {
         Ok(queue_id) => Ok(queue_id),
         // Negative: ours to choose.
@@ -114,32 +115,6 @@ fn check<E: Env>(
             queues => Ok((core.env.random() % u64::from(queues)) as u32),
         },
     }
-}
-
-/// A consumer sends a message that it could not consume to its group's retry topic itself
-/// (RocketMQ 5.5.0 SendMessageProcessor#handleRetryAndDLQ).
-fn check_retry<E: Env>(
-    core: &Rc<Core<E>>,
-    request: &Request<'_, '_, E>,
-    header: &SendHeader<'_>,
-) -> Result<(), Handled> {
-    let name = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
-    let Some(group) = core.tables.group(name) else {
-        return Err(on_demand::group(core, request, name));
-    };
-    let max = match header.max_reconsume_times {
-        Some(max) if request.command.version >= ordinal::V3_4_9 => max,
-        _ => group.retry_max_times,
-    };
-    if header.reconsume_times > max {
-        core.counters.count_refused_feature("dead letter");
-        let remark = format!(
-            "reconsumeTimes {} is over {max}: dead letter topics are not supported yet by this broker",
-            header.reconsume_times
-        );
-        return Err(request.refuse(response_code::MESSAGE_ILLEGAL, &remark));
-    }
-    Ok(())
 }
 
 fn refuse_reserved<E: Env>(request: &Request<'_, '_, E>, topic: &str) -> Handled {
@@ -272,14 +247,17 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
 
 /// RocketMQ's remark, with what was sent.
 pub(super) fn refuse_size<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
-    let remark = format!(
-        "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg \
-         properties length limit 32KB. (body {}B, properties {}B)",
-        placed.core.config.max_message_size,
-        placed.request.command.body.len(),
-        placed.header.properties.len()
-    );
+    let (body, properties) = (placed.request.command.body.len(), placed.header.properties.len());
+    let remark = size_remark(&placed.core.config, body, properties);
     placed.refuse(response_code::MESSAGE_ILLEGAL, &remark)
+}
+
+pub(super) fn size_remark(config: &BrokerConfig, body: usize, properties: usize) -> String {
+    format!(
+        "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg \
+         properties length limit 32KB. (body {body}B, properties {properties}B)",
+        config.max_message_size,
+    )
 }
 
 /// What this message asks for and cannot have.
@@ -297,15 +275,20 @@ pub(super) fn refuse_traits<E: Env>(placed: &Placed<'_, '_, '_, E>, traits: &Tra
 }
 
 pub(super) fn refuse_append<E: Env>(placed: &Placed<'_, '_, '_, E>, error: AppendError) -> Handled {
-    let code = match &error {
-        AppendError::RingFull { shard, .. } => {
-            return Handled::NoRoom { shard: *shard, queue_id: placed.queue_id, error };
-        }
+    if let AppendError::RingFull { shard, .. } = error {
+        return Handled::NoRoom { shard, queue_id: placed.queue_id, error };
+    }
+    placed.refuse(append_code(&error), &error.to_string())
+}
+
+/// The client's code for an append that was refused.
+pub(crate) fn append_code(error: &AppendError) -> i32 {
+    match error {
+        AppendError::RingFull { .. } => response_code::SYSTEM_BUSY,
         AppendError::DiskFull { .. } | AppendError::NoSegment { .. } | AppendError::ShuttingDown { .. } => {
             response_code::SERVICE_NOT_AVAILABLE
         }
         AppendError::TooLarge { .. } | AppendError::Record(_) => response_code::MESSAGE_ILLEGAL,
         AppendError::Latched(_) => response_code::SYSTEM_ERROR,
-    };
-    placed.refuse(code, &error.to_string())
+    }
 }

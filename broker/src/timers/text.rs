@@ -8,8 +8,8 @@ use ringmq_wire::properties::{self, name};
 
 use super::Wait;
 
-/// What may not come from a producer, or counts no more once a message waits.
-const REPLACED: [&str; 3] = [name::REAL_TOPIC, name::REAL_QUEUE_ID, name::TIMER_OUT_MS];
+/// What does not come from a producer.
+const REPLACED: [&str; 2] = [name::REAL_TOPIC, name::REAL_QUEUE_ID];
 /// A delay level beats them: RocketMQ takes them away.
 const BEATEN_BY_LEVEL: [&str; 3] = [name::TIMER_DELIVER_MS, name::TIMER_DELAY_SEC, name::TIMER_DELAY_MS];
 

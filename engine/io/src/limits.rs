@@ -181,6 +181,10 @@ pub const DELIVERY_BYTES_PER_TURN: usize = 512 * 1024;
 /// Reads from segments under way on one core. Each holds at most one answer's bytes; further ones are refused.
 pub const COLD_READS_PER_CORE_MAX: usize = 256;
 
+/// Messages that consumers send back, under way on one core: each holds the message's bytes. A consumer that is refused sends
+/// the message to its retry topic itself.
+pub const SEND_BACKS_PER_CORE_MAX: usize = 1024;
+
 /// How long a request that another core has checked waits for this core's tables to catch up: a few turns would do.
 pub const TABLE_LAG_MS_MAX: u64 = 500;
 
