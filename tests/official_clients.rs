@@ -9,6 +9,9 @@ use harness::suite::Suite;
 use harness::{scratch, take_turn};
 
 const WITHOUT_AUTO_CREATE: &str = "unknown_topic_without_autocreate";
+/// What the scenarios of delayed messages and retries want: recall, and retries that do not take their minutes.
+const CONF: [&str; 2] = ["recallMessageEnable=true", "messageDelayLevel=1s 2s 1s 1s 1s 1s"];
+const ALL: [&str; 3] = ["--exact", "--recall", "all"];
 const BINARY_HEADERS: &str = "-Drocketmq.serialize.type=ROCKETMQ";
 
 fn java_scenarios() -> BTreeSet<String> {
@@ -24,8 +27,8 @@ fn java_client() {
         return;
     }
     let dir = scratch();
-    let server = Standalone::new(dir.path()).start();
-    Suite::Java.run(server.namesrv(), &["--exact", "all"], "", &java_scenarios(), dir.path());
+    let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
+    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(), dir.path());
     server.stop();
 }
 
@@ -36,8 +39,8 @@ fn java_client_with_binary_headers() {
         return;
     }
     let dir = scratch();
-    let server = Standalone::new(dir.path()).start();
-    Suite::Java.run(server.namesrv(), &["--exact", "all"], BINARY_HEADERS, &java_scenarios(), dir.path());
+    let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
+    Suite::Java.run(server.namesrv(), &ALL, BINARY_HEADERS, &java_scenarios(), dir.path());
     server.stop();
 }
 
@@ -49,8 +52,8 @@ fn java_client_on_one_shard() {
         return;
     }
     let dir = scratch();
-    let server = Standalone::new(dir.path()).shards(1).start();
-    Suite::Java.run(server.namesrv(), &["--exact", "all"], "", &java_scenarios(), dir.path());
+    let server = Standalone::new(dir.path()).broker_conf(&CONF).shards(1).start();
+    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(), dir.path());
     server.stop();
 }
 
@@ -77,7 +80,7 @@ fn go_client() {
         return;
     }
     let dir = scratch();
-    let server = Standalone::new(dir.path()).start();
+    let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
     Suite::Go.run(server.namesrv(), &["all"], "", &Suite::Go.scenarios(), dir.path());
     server.stop();
 }

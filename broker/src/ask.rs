@@ -39,6 +39,11 @@ pub enum Question {
     Stats,
     /// Of the core of the message's queue: store it, and answer when it is safe. Waits for room in the ring.
     Store(Box<OwnMessage>),
+    /// Take a delayed message back, in all shards of the core that is asked.
+    Recall {
+        topic: Box<str>,
+        key: Box<str>,
+    },
     /// Of the core of the shard.
     Record {
         shard: u16,
@@ -78,6 +83,7 @@ pub enum Answer {
     Stored(Result<StoredAt, Refusal>),
     Record(Result<Option<Vec<u8>>, String>),
     HoldsLocks(bool),
+    Recalled(Result<u64, Refusal>),
 }
 
 #[derive(Default)]

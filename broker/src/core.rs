@@ -265,6 +265,7 @@ impl<E: Env> Core<E> {
             delayed_lost: counters.delayed_lost.get(),
             sent_back: counters.sent_back.get(),
             dead_letters: counters.dead_letters.get(),
+            recalled: counters.recalled.get(),
             get_messages: counters.get_messages.get(),
             get_bytes: counters.get_bytes.get(),
             pulls_found: counters.pulls_found.get(),
@@ -320,6 +321,9 @@ impl<E: Env> Core<E> {
                 Answer::Records(Ok(found))
             }
             Question::Store(message) => Answer::Stored(self.store_here(*message).await),
+            Question::Recall { topic, key } => {
+                Answer::Recalled(crate::handlers::recall_message::recall_here(self, &topic, &key).await)
+            }
             Question::Record { shard, physical } => {
                 let local = self.local(shard).expect("a shard's core was asked");
                 Answer::Record(local.shard.read_at(physical).await.map_err(|error| error.to_string()))

@@ -14,6 +14,52 @@ pub fn of(topic: &str, broker: &str, due_ms: i64, key: &str) -> Option<Box<str>>
     (!topic.starts_with(names::RETRY_PREFIX)).then(|| encode(raw().as_bytes()).into())
 }
 
+/// A handle that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    pub topic: String,
+    pub broker: String,
+    /// When the message is due, or a millisecond later. RocketMQ takes what is no number for -1, which is past.
+    pub time_ms: i64,
+    pub key: String,
+}
+
+impl Handle {
+    /// Words behind the fifth do not count, as in RocketMQ.
+    pub fn read(text: &str) -> Option<Self> {
+        let raw = String::from_utf8(decode(text)?).ok()?;
+        let mut words = raw.split(' ');
+        let version = words.next()?;
+        let (topic, broker, time, key) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        (version == "v1").then(|| Self {
+            topic: topic.into(),
+            broker: broker.into(),
+            time_ms: time.parse().unwrap_or(-1),
+            key: key.into(),
+        })
+    }
+}
+
+/// Padding may be absent, but not be wrong.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(digits.len() * 3 / 4);
+    for chunk in digits.as_bytes().chunks(4) {
+        let mut number = 0u32;
+        for byte in chunk {
+            let digit = ALPHABET.iter().position(|known| known == byte)?;
+            number = number << 6 | digit as u32;
+        }
+        number <<= 6 * (4 - chunk.len());
+        out.extend_from_slice(&number.to_be_bytes()[1..chunk.len()]);
+    }
+    Some(out)
+}
+
 fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -37,6 +83,13 @@ mod tests {
         let handle = of("orders", "broker-a", 1_700_000_000_000, "7F00").unwrap();
         assert_eq!(&*handle, "djEgb3JkZXJzIGJyb2tlci1hIDE3MDAwMDAwMDAwMDEgN0YwMA==");
         assert_eq!(of("%RETRY%g", "broker-a", 1, "k"), None);
+        let read = Handle::read(&handle).unwrap();
+        assert_eq!((read.topic.as_str(), read.broker.as_str()), ("orders", "broker-a"));
+        assert_eq!((read.time_ms, read.key.as_str()), (1_700_000_000_001, "7F00"));
+        assert_eq!(Handle::read(&encode(b"v1 t b x k")).unwrap().time_ms, -1);
+        for bad in ["", "v1 t b 1", "v2 t b 1 k"] {
+            assert_eq!(Handle::read(&encode(bad.as_bytes())), None, "{bad}");
+        }
     }
 
     #[test]
@@ -45,7 +98,12 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
             assert_eq!(encode(raw.as_bytes()), expected);
+            assert_eq!(decode(expected).as_deref(), Some(raw.as_bytes()));
+            assert_eq!(decode(expected.trim_end_matches('=')).as_deref(), Some(raw.as_bytes()));
         }
         assert_eq!(encode(&[0xFB, 0xFF]), "-_8=");
+        for bad in ["Z", "Zg=", "Zg===", "Z+==", "Zm9vY", "====", "ü"] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
     }
 }

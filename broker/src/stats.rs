@@ -17,6 +17,7 @@ pub struct CoreStats {
     pub delayed_lost: u64,
     pub sent_back: u64,
     pub dead_letters: u64,
+    pub recalled: u64,
     pub get_messages: u64,
     pub get_bytes: u64,
     /// Pulls that found something, and that did not.
@@ -48,6 +49,7 @@ impl std::ops::AddAssign for CoreStats {
         self.delayed_lost += other.delayed_lost;
         self.sent_back += other.sent_back;
         self.dead_letters += other.dead_letters;
+        self.recalled += other.recalled;
         self.get_messages += other.get_messages;
         self.get_bytes += other.get_bytes;
         self.pulls_found += other.pulls_found;
@@ -80,6 +82,8 @@ pub struct Counters {
     /// Messages that consumers sent back, and messages stored as dead letters.
     pub sent_back: Cell<u64>,
     pub dead_letters: Cell<u64>,
+    /// Delayed messages that their producers took back.
+    pub recalled: Cell<u64>,
     /// Send-backs under way now; it also goes down.
     pub send_backs_now: Cell<u64>,
     pub get_messages: Cell<u64>,

@@ -132,6 +132,77 @@ fn a_clock_that_jumps_forward_is_noticed() {
     scene.stop();
 }
 
+async fn recall(peer: &Peer, topic: &str, handle: &str) -> (i32, String) {
+    let fields = [("producerGroup", "producers"), ("topic", topic), ("recallHandle", handle)];
+    let answer = peer.ask(ringmq_wire::code::request_code::RECALL_MESSAGE, &fields, b"").await;
+    let command = answer.command();
+    let text = match command.code {
+        0 => command.ext.get("msgId").unwrap_or_default().to_owned(),
+        _ => command.remark.as_deref().unwrap_or_default().to_owned(),
+    };
+    (command.code, text)
+}
+
+#[test]
+fn a_recalled_message_does_not_come_whatever_crashes() {
+    for cores in 1..=3u64 {
+        let scene = Scene::new(60 + cores);
+        let change = |config: &mut BrokerConfig| {
+            config.recall_message_enable = true;
+            config.flush_disk_type = FlushMode::Sync;
+        };
+        scene.start(cores as usize, change);
+        scene.client(|rig| async move {
+            let peer = rig.connect();
+            for i in 0..8 {
+                let text = property("TIMER_DELAY_SEC", "30") + &property("UNIQ_KEY", &format!("U{i}"));
+                let sent = peer.send(send_header("t", i % 4, &text), format!("m{i}").as_bytes()).await;
+                assert_eq!(sent.code, 0);
+                if i % 3 == 0 {
+                    let expected = (0, format!("U{i}"));
+                    assert_eq!(recall(&peer, "t", &sent.recall_handle).await, expected);
+                    // A second time as the first, as RocketMQ has it.
+                    assert_eq!(recall(&peer, "t", &sent.recall_handle).await, expected);
+                }
+                if i == 7 {
+                    let (code, remark) = recall(&peer, "t", "bm90IG9uZQ==").await;
+                    assert_eq!((code, remark.as_str()), (604, "recall handle is invalid"));
+                    assert_eq!(recall(&peer, "none", &sent.recall_handle).await.0, 17);
+                    assert_eq!(
+                        recall(&peer, "TBW102", &sent.recall_handle).await.1,
+                        "recall failed, topic not match"
+                    );
+                }
+            }
+        });
+        scene.machine.crash(CrashKind::PowerLoss);
+        scene.start(cores as usize, change);
+        scene.client(|rig| async move {
+            rig.env.sleep(Duration::from_secs(31)).await;
+            let peer = rig.connect();
+            let mut came = BTreeSet::new();
+            for queue_id in 0..4 {
+                for (_, body, text) in peer.pull_all("t", queue_id).await {
+                    came.insert(String::from_utf8(body).unwrap());
+                    let due: i64 = properties::get(&text, "TIMER_OUT_MS").unwrap().parse().unwrap();
+                    let handle = ringmq_broker::recall_handle::of("t", "broker-a", due, "U1").unwrap();
+                    assert_eq!(recall(&peer, "t", &handle).await.1, "recall failed, timestamp invalid");
+                }
+            }
+            let expected: BTreeSet<String> = [1, 2, 4, 5, 7].map(|i| format!("m{i}")).into();
+            assert_eq!(came, expected);
+        });
+        scene.stop();
+    }
+    let scene = Scene::new(9);
+    scene.start(1, |_| {});
+    scene.client(|rig| async move {
+        let forbidden = (16, "recall failed, operation is forbidden".to_owned());
+        assert_eq!(recall(&rig.connect(), "t", "any").await, forbidden);
+    });
+    scene.stop();
+}
+
 type Acked = Rc<RefCell<BTreeSet<u64>>>;
 
 async fn produce(rig: Rig, next: Rc<Cell<u64>>, acked: Acked) {

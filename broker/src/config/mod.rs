@@ -170,6 +170,8 @@ keys! {
     /// beyond which a time is taken for a mistake.
     timer_max_delay_sec: u64 = "timerMaxDelaySec", |_| 10 * 365 * 24 * 3600;
 
+    recall_message_enable: bool = "recallMessageEnable", |_| false;
+
     // Ours.
     /// Shards of a new store; 0: one for each core. A store keeps the number that it was made with.
     shards: u16 = "shards", |_| 0;

@@ -19,6 +19,7 @@ pub mod pull_message;
 pub mod query_consumer_offset;
 pub mod query_message;
 pub mod queue;
+pub mod recall_message;
 pub mod runtime_info;
 pub mod search_offset;
 pub mod send_back;

@@ -94,6 +94,7 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     put("delayedWaiting", stats.delayed_waiting.to_string());
     put("delayedDelivered", stats.delayed_delivered.to_string());
     put("sentBack", stats.sent_back.to_string());
+    put("recalled", stats.recalled.to_string());
     put("deadLetters", stats.dead_letters.to_string());
     put("delayedLost", stats.delayed_lost.to_string());
     put("connections", stats.connections.to_string());

@@ -111,6 +111,11 @@ impl<E: Env> Book<E> {
         &self.shard
     }
 
+    /// The topic of the messages while they wait: keys are found by it.
+    pub fn waiting_topic(&self) -> &'static str {
+        self.kind.waiting
+    }
+
     /// How many messages wait.
     pub fn len(&self) -> usize {
         self.set.borrow().count()

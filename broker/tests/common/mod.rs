@@ -136,6 +136,7 @@ pub struct Sent {
     pub queue_id: i32,
     pub queue_offset: i64,
     pub transaction_id: String,
+    pub recall_handle: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,6 +299,7 @@ pub fn sent(answer: &OwnedFrame) -> Sent {
         queue_id: command.ext.get_i32("queueId").unwrap_or(-1),
         queue_offset: command.ext.get_i64("queueOffset").unwrap_or(-1),
         transaction_id: text("transactionId"),
+        recall_handle: text("recallHandle"),
     }
 }
 

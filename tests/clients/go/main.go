@@ -39,6 +39,8 @@ func scenarios() []scenario {
 		{"offsets_resume", offsetsResume},
 		{"pull_consumer", pullConsumer},
 		{"pull_from_offset", pullFromOffset},
+		{"delay_level", delayLevel},
+		{"retry", retry},
 	}
 }
 

@@ -84,6 +84,15 @@ header! {
 }
 
 header! {
+    /// 370: take a delayed message back.
+    RecallMessageHeader {
+        producer_group: Option<&'a str> = "producerGroup",
+        topic: &'a str = "topic",
+        recall_handle: &'a str = "recallHandle",
+    }
+}
+
+header! {
     /// 37: the fate of a half message.
     EndTransactionHeader {
         topic: Option<&'a str> = "topic",

@@ -22,7 +22,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
  *
  * Flags: `--no-auto-create` says that the broker runs with autoCreateTopicEnable=false; `--exact`
  * asks for what RingMQ promises beyond Apache's broker (offsets are exact at the moment of the
- * acknowledgement).
+ * acknowledgement); `--recall` says that the broker runs with recallMessageEnable=true.
  */
 public final class Scenarios {
     /** Far above what a scenario needs, so that a hang becomes a FAIL. */
@@ -77,6 +77,17 @@ public final class Scenarios {
         all.put("offsets_exact_at_once", Offsets::exactAtOnce);
         all.put("search_offset", Offsets::search);
         all.put("commit_offsets", Offsets::commit);
+        all.put("delay_level", Delayed::level);
+        all.put("timer_ms", Delayed::timerMillis);
+        all.put("timer_deliver_at", Delayed::timerDeliverAt);
+        all.put("timer_past", Delayed::timerPast);
+        all.put("timer_exact", Delayed::timerExact);
+        all.put("recall", Delayed::recall);
+        all.put("retry_then_dlq", Retrying::retryThenDeadLetter);
+        all.put("send_back_level", Retrying::sendBackLevel);
+        all.put("orderly_suspend_then_dlq", Retrying::orderlySuspendThenDeadLetter);
+        flagOf.put("timer_exact", "--exact");
+        flagOf.put("recall", "--recall");
         flagOf.put("unknown_topic_without_autocreate", "--no-auto-create");
         flagOf.put("offsets_exact_at_once", "--exact");
         flagOf.put("push_starts", "--exact");
@@ -89,7 +100,7 @@ public final class Scenarios {
             return;
         }
         if (args.length == 0) {
-            System.err.println("usage: NAMESRV [--no-auto-create] [--exact] [scenario ... | all]");
+            System.err.println("usage: NAMESRV [--no-auto-create] [--exact] [--recall] [scenario ... | all]");
             System.exit(2);
         }
         boolean passed = scenarios.run(args[0], Arrays.asList(args).subList(1, args.length));
