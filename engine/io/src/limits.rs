@@ -254,3 +254,23 @@ pub const META_BUFFER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(META_ENTRY_BYTES_MAX < META_GROUP_BYTES_MAX);
 const _: () = assert!(META_FILE_BYTES as usize >= 2 * META_GROUP_BYTES_MAX);
+
+/// Bytes of a SQL92 expression: an IN list of a thousand ids. RocketMQ has no bound.
+pub const SQL_EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+
+/// How deep a SQL92 expression may nest: compiling and judging recurse so deep, some 300 bytes of stack each time.
+/// RocketMQ's parser overflows its stack at a few thousand.
+pub const SQL_NESTING_MAX: usize = 100;
+
+/// Constants, properties and operators of a SQL92 expression: each is looked at for each message, in some nanoseconds.
+pub const SQL_NODES_MAX: usize = 1024;
+
+/// Looks at parts of a SQL92 expression in one read of a queue: a few milliseconds. A short expression is not held back by it.
+pub const SQL_LOOKS_PER_READ_MAX: usize = 200_000;
+
+/// Compiled SQL92 expressions that came with pulls, kept on one core: some KiB each. RocketMQ keeps 100.
+pub const SQL_CARRIED_MAX: usize = 128;
+
+/// Pulls of one core that wait until the subscription is known that they were sent with: each holds its frame, some
+/// hundred bytes. Further ones are refused, and the client tries again after 3 s.
+pub const PULLS_FOR_NEWS_MAX: usize = 4096;

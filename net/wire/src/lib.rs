@@ -18,6 +18,7 @@ pub mod message;
 pub mod message_id;
 pub mod properties;
 pub mod properties_text;
+pub mod sql;
 pub mod subscription;
 pub mod tags;
 pub mod version;

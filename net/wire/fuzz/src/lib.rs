@@ -11,12 +11,13 @@ pub mod cut;
 pub mod properties;
 pub mod record;
 pub mod register_body;
+pub mod sql;
 
 /// Takes any bytes; panics where a promise is broken.
 pub type Check = fn(&[u8]);
 
 /// Names as of `fuzz_targets` and of the directories in `seeds`.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 9] = [
     ("batch", batch::check),
     ("binary_header", binary_header::check),
     ("body", body::check),
@@ -25,6 +26,7 @@ pub const TARGETS: [(&str, Check); 8] = [
     ("properties", properties::check),
     ("record", record::check),
     ("register_body", register_body::check),
+    ("sql", sql::check),
 ];
 
 /// The first bytes of the input, zeros where it has fewer.
