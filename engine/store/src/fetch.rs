@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,20 +18,25 @@ use ringmq_io::{AlignedBuf, BLOCK, Chunk, Env, File};
 
 use crate::ExtentOf;
 use crate::inner::{Inner, add};
-use crate::plan::{Expected, Piece, ReadPlan};
+use crate::plan::{Chosen, Expected, Piece, ReadLimits, ReadPlan};
 use crate::segments::{FileOf, Segment};
 
 const BLOCK_U64: u64 = BLOCK as u64;
 
 impl<E: Env> Inner<E> {
     pub async fn fetch(&self, plan: ReadPlan<E>) -> io::Result<Vec<Chunk<ExtentOf<E>>>> {
+        debug_assert!(plan.is_chosen, "candidates are chosen from first");
         let mut chunks = Vec::with_capacity(plan.pieces.len());
         let mut damaged = 0;
         for piece in plan.pieces {
             match piece {
                 Piece::Ring(extent, lease) => chunks.push(Chunk::Extent(extent, Some(lease))),
                 Piece::Cold(segment, list) => {
-                    damaged += self.fetch_cold(&segment, &list, &mut chunks).await?
+                    let push = |_: &Expected, buffer: &Rc<AlignedBuf>, range| {
+                        push_merged(&mut chunks, buffer, range);
+                        ControlFlow::Continue(())
+                    };
+                    damaged += self.fetch_cold(&segment, &list, push).await?;
                 }
             }
         }
@@ -42,12 +47,52 @@ impl<E: Env> Inner<E> {
         Ok(chunks)
     }
 
-    /// Adds the messages to `chunks`; gives the number of those that are damaged.
+    /// Reads the candidates and keeps those that are wanted, within the limits. They are copied: few of many may be wanted, and
+    /// would hold the memory of all that was read with them.
+    pub async fn fetch_chosen(
+        &self,
+        plan: ReadPlan<E>,
+        limits: &ReadLimits,
+        mut wants: impl FnMut(&[u8]) -> bool,
+    ) -> io::Result<Chosen<ExtentOf<E>>> {
+        let mut chosen = Chosen { next_offset: plan.next_offset, messages: 0, chunks: Vec::new() };
+        let mut bytes = Vec::new();
+        let messages_max = limits.max_messages.min(limits.max_messages_cold);
+        let mut is_full = false;
+        for piece in plan.pieces {
+            let Piece::Cold(segment, list) = piece else { unreachable!("candidates lie in segments") };
+            let choose = |wanted: &Expected, buffer: &Rc<AlignedBuf>, range: Range<usize>| {
+                let record = &buffer[range];
+                if !wants(record) {
+                    return ControlFlow::Continue(());
+                }
+                let too_many = chosen.messages >= messages_max;
+                if chosen.messages > 0 && (too_many || bytes.len() + record.len() > limits.max_bytes_cold) {
+                    chosen.next_offset = wanted.offset;
+                    is_full = true;
+                    return ControlFlow::Break(());
+                }
+                chosen.messages += 1;
+                bytes.extend_from_slice(record);
+                ControlFlow::Continue(())
+            };
+            self.fetch_cold(&segment, &list, choose).await?;
+            if is_full {
+                break;
+            }
+        }
+        if !bytes.is_empty() {
+            chosen.chunks.push(Chunk::Owned(bytes));
+        }
+        Ok(chosen)
+    }
+
+    /// Gives the messages to `take` until it has enough; the number of those that are damaged.
     async fn fetch_cold(
         &self,
         segment: &Rc<Segment<E>>,
         list: &[Expected],
-        chunks: &mut Vec<Chunk<ExtentOf<E>>>,
+        mut take: impl FnMut(&Expected, &Rc<AlignedBuf>, Range<usize>) -> ControlFlow<()>,
     ) -> io::Result<usize> {
         let file = self.segments.file(&self.env, segment).await?;
         let base = self.segments.base(segment.number);
@@ -64,11 +109,11 @@ impl<E: Env> Inner<E> {
                 for wanted in &list[window.clone()] {
                     let at = (wanted.position - start) as usize;
                     let range = at..at + wanted.size as usize;
-                    if crc32c::crc32c(&buffer[range.clone()]) == wanted.crc {
-                        push_merged(chunks, &buffer, range);
-                    } else {
+                    if crc32c::crc32c(&buffer[range.clone()]) != wanted.crc {
                         damaged += 1;
                         self.report_damage(segment, wanted.position);
+                    } else if take(wanted, &buffer, range).is_break() {
+                        return Ok(damaged);
                     }
                 }
             }
@@ -165,7 +210,7 @@ mod tests {
     use futures_lite::future::block_on;
 
     fn wanted(position: u64, size: u32) -> Expected {
-        Expected { position, size, crc: 0 }
+        Expected { offset: 0, position, size, crc: 0 }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use keys::Keys;
 pub use look::Indexed;
 pub use manifest::{StoreHandle, StoreLayout, open_store};
 pub use physical::{PhysicalOffset, SHARDS_MAX};
-pub use plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
+pub use plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 pub use recovery::table::Decision;
 pub use recovery::{Quarantined, RecoveryReport};
 pub use shard::{AppendListener, Appended, NewRecord, QueueRef, Shard, ShardStats};

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use ringmq_io::{Env, Lease};
+use ringmq_io::{Chunk, Env, Lease};
 
 use crate::ExtentOf;
 use crate::segments::Segment;
@@ -54,7 +54,18 @@ pub struct ReadPlan<E: Env> {
     pub next_offset: u64,
     pub messages: u32,
     pub bytes: usize,
+    /// `false`: candidates in segments, from which [`crate::Shard::fetch_chosen`] has still to choose.
+    pub(crate) is_chosen: bool,
     pub(crate) pieces: Vec<Piece<E>>,
+}
+
+/// What was chosen from the candidates of a plan.
+pub struct Chosen<X> {
+    /// Where the next read goes on.
+    pub next_offset: u64,
+    /// 0: none was wanted.
+    pub messages: u32,
+    pub chunks: Vec<Chunk<X>>,
 }
 
 pub(crate) enum Piece<E: Env> {
@@ -66,6 +77,7 @@ pub(crate) enum Piece<E: Env> {
 /// A message on disk and what it must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expected {
+    pub offset: u64,
     pub position: u64,
     pub size: u32,
     pub crc: u32,
@@ -75,5 +87,10 @@ impl<E: Env> ReadPlan<E> {
     /// Whether every message is in ring memory: then [`crate::Shard::fetch`] returns without waiting.
     pub fn is_hot(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Ring(..)))
+    }
+
+    /// Whether every message of the plan is wanted. If not, [`crate::Shard::fetch_chosen`] finds out which are.
+    pub fn is_chosen(&self) -> bool {
+        self.is_chosen
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Owns: which entries a read takes. Synchronous: the borrow of the index ends before any I/O begins.
 //! Invariants: only closed batches are read (the open one is closed first); limits are looked at before a
-//! message is taken, except for the first. RocketMQ 5.5.0 `DefaultMessageStore#getMessage`.
+//! message is taken, except for the first. RocketMQ 5.5.0 `DefaultMessageStore#getMessage`. A choice by records is made
+//! here for what is in the ring; what is not becomes a plan of candidates, which `fetch` chooses from, and which ends where
+//! the ring begins.
 //! On failure: entries in a damaged block of a sealed index are passed over and counted.
 
 use std::rc::Rc;
 
 use ringmq_io::Env;
+use ringmq_io::limits::COLD_READ_BYTES_MAX;
 
 use crate::entry::Entry;
 use crate::inner::{Inner, add};
@@ -28,7 +31,7 @@ impl<E: Env> Inner<E> {
         queue: QueueRef,
         offset: u64,
         limits: &ReadLimits,
-        filter: impl FnMut(i64) -> bool,
+        choice: impl Choice,
     ) -> ReadOutcome<E> {
         self.close_for_reading();
         let Bounds { min, max } = self.bounds(queue);
@@ -37,7 +40,7 @@ impl<E: Env> Inner<E> {
             _ if offset == max => ReadOutcome::AtEnd,
             _ if offset > max => ReadOutcome::AfterEnd,
             _ if offset < min => ReadOutcome::BeforeStart,
-            _ => self.scan(queue, offset, limits, filter),
+            _ => self.scan(queue, offset, limits, choice),
         }
     }
 
@@ -60,7 +63,7 @@ impl<E: Env> Inner<E> {
         };
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
-        let mut picker = Picker::new(self, &limits, |_| true, 0);
+        let mut picker = Picker::new(self, &limits, ByCode(|_| true), 0);
         for offset in offsets {
             picker.at = *offset;
             match queue.locate(*offset) {
@@ -84,16 +87,10 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    fn scan(
-        &self,
-        queue: QueueRef,
-        offset: u64,
-        limits: &ReadLimits,
-        filter: impl FnMut(i64) -> bool,
-    ) -> ReadOutcome<E> {
+    fn scan(&self, queue: QueueRef, offset: u64, limits: &ReadLimits, choice: impl Choice) -> ReadOutcome<E> {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
-        let mut picker = Picker::new(self, limits, filter, offset);
+        let mut picker = Picker::new(self, limits, choice, offset);
         while !picker.is_done() {
             match queue.locate(picker.at) {
                 None => break,
@@ -138,16 +135,54 @@ impl<E: Env> Inner<E> {
     }
 }
 
+/// Which messages a read takes.
+pub trait Choice {
+    /// Whether records have a say.
+    const BY_RECORD: bool;
+    fn takes_code(&mut self, tags_code: i64) -> bool;
+    fn takes_record(&mut self, record: &[u8]) -> bool;
+}
+
+/// By tags codes alone.
+pub struct ByCode<F>(pub F);
+
+impl<F: FnMut(i64) -> bool> Choice for ByCode<F> {
+    const BY_RECORD: bool = false;
+
+    fn takes_code(&mut self, tags_code: i64) -> bool {
+        (self.0)(tags_code)
+    }
+
+    fn takes_record(&mut self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// By what the records say.
+pub struct ByRecord<F>(pub F);
+
+impl<F: FnMut(&[u8]) -> bool> Choice for ByRecord<F> {
+    const BY_RECORD: bool = true;
+
+    fn takes_code(&mut self, _: i64) -> bool {
+        true
+    }
+
+    fn takes_record(&mut self, record: &[u8]) -> bool {
+        (self.0)(record)
+    }
+}
+
 /// A stretch of messages taken.
 enum Pick<E: Env> {
     Ring { position: u64, len: u64 },
     Cold(Rc<Segment<E>>, Vec<Expected>),
 }
 
-struct Picker<'a, E: Env, F> {
+struct Picker<'a, E: Env, C> {
     inner: &'a Inner<E>,
     limits: &'a ReadLimits,
-    filter: F,
+    choice: C,
     at: u64,
     looked_at: u32,
     messages: u32,
@@ -155,9 +190,9 @@ struct Picker<'a, E: Env, F> {
     picks: Vec<Pick<E>>,
 }
 
-impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
-    fn new(inner: &'a Inner<E>, limits: &'a ReadLimits, filter: F, at: u64) -> Self {
-        Self { inner, limits, filter, at, looked_at: 0, messages: 0, bytes: 0, picks: Vec::new() }
+impl<'a, E: Env, C: Choice> Picker<'a, E, C> {
+    fn new(inner: &'a Inner<E>, limits: &'a ReadLimits, choice: C, at: u64) -> Self {
+        Self { inner, limits, choice, at, looked_at: 0, messages: 0, bytes: 0, picks: Vec::new() }
     }
 
     fn is_done(&self) -> bool {
@@ -174,21 +209,38 @@ impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
         if self.is_done() {
             return false;
         }
-        if !entry.is_lost() && (self.filter)(entry.tags_code) {
+        if !entry.is_lost() && self.choice.takes_code(entry.tags_code) {
             let hot = entry.position >= self.inner.ring.floor();
             if self.is_full(entry.size as usize, hot) {
                 self.looked_at = u32::MAX;
                 return false;
             }
-            self.take(entry, hot, segment);
+            if !C::BY_RECORD || !hot || self.takes_hot(entry) {
+                self.take(entry, hot, segment);
+            }
         }
         self.at += 1;
         self.looked_at += 1;
         true
     }
 
+    fn takes_hot(&mut self, entry: &Entry) -> bool {
+        let choice = &mut self.choice;
+        self.inner.ring.read(entry.position, entry.size as usize, |record| choice.takes_record(record))
+    }
+
+    fn has_candidates(&self) -> bool {
+        C::BY_RECORD && matches!(self.picks.last(), Some(Pick::Cold(..)))
+    }
+
     fn is_full(&self, size: usize, hot: bool) -> bool {
         let limits = self.limits;
+        if C::BY_RECORD && !hot {
+            return self.messages > 0 && self.bytes + size > COLD_READ_BYTES_MAX as usize;
+        }
+        if self.has_candidates() {
+            return true;
+        }
         let (bytes, messages) = if hot {
             (limits.max_bytes_hot, limits.max_messages)
         } else {
@@ -210,7 +262,8 @@ impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
             }
             return;
         }
-        let expected = Expected { position: entry.position, size: entry.size, crc: entry.crc };
+        let expected =
+            Expected { offset: self.at, position: entry.position, size: entry.size, crc: entry.crc };
         let number = self.inner.segments.number_of(entry.position);
         match self.picks.last_mut() {
             Some(Pick::Cold(last, list)) if last.number == number => list.push(expected),
@@ -226,6 +279,7 @@ impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
         if self.messages == 0 {
             return ReadOutcome::NoneMatched { next_offset: self.at };
         }
+        let is_chosen = !self.has_candidates();
         let ring = &self.inner.ring;
         let mask = self.picks.iter().fold(0, |mask, pick| match pick {
             Pick::Ring { position, len } => mask | ring.blocks(*position, *len),
@@ -243,6 +297,7 @@ impl<'a, E: Env, F: FnMut(i64) -> bool> Picker<'a, E, F> {
             next_offset: self.at,
             messages: self.messages,
             bytes: self.bytes,
+            is_chosen,
             pieces: pieces.collect(),
         })
     }

@@ -15,7 +15,8 @@ use crate::inner::Inner;
 use crate::keys::Keys;
 use crate::look::Indexed;
 use crate::manifest::StoreLayout;
-use crate::plan::{Bounds, ReadLimits, ReadOutcome, ReadPlan};
+use crate::plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
+use crate::read::{ByCode, ByRecord};
 use crate::recovery::RecoveryReport;
 use crate::{ExtentOf, open};
 
@@ -214,7 +215,36 @@ impl<E: Env> Shard<E> {
         limits: &ReadLimits,
         filter: impl FnMut(i64) -> bool,
     ) -> ReadOutcome<E> {
-        self.0.read(queue, offset, limits, filter)
+        self.0.read(queue, offset, limits, ByCode(filter))
+    }
+
+    /// As `read`, for those whose record is wanted. What lies in segments is planned without a look at it, as candidates: see
+    /// [`ReadPlan::is_chosen`]. `wants` must not call the shard.
+    pub fn read_chosen(
+        &self,
+        queue: QueueRef,
+        offset: u64,
+        limits: &ReadLimits,
+        wants: impl FnMut(&[u8]) -> bool,
+    ) -> ReadOutcome<E> {
+        self.0.read(queue, offset, limits, ByRecord(wants))
+    }
+
+    /// The wanted ones of a plan's candidates, by the same limits as the plan.
+    pub async fn fetch_chosen(
+        &self,
+        plan: ReadPlan<E>,
+        limits: &ReadLimits,
+        wants: impl FnMut(&[u8]) -> bool,
+    ) -> io::Result<Chosen<ExtentOf<E>>> {
+        self.0.fetch_chosen(plan, limits, wants).await
+    }
+
+    /// Looks at a record that is still in the ring, and was there when the last batch closed; `None` if it is not.
+    pub fn look_at<R>(&self, queue: QueueRef, offset: u64, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let entry = self.0.queues.borrow().get(queue).open_entry(offset)?;
+        let hot = !entry.is_lost() && entry.position >= self.0.ring.floor();
+        hot.then(|| self.0.ring.read(entry.position, entry.size as usize, look))
     }
 
     /// Looks at what the index says of the messages of a queue from `from` on, at most `max` of them, without reading

@@ -132,6 +132,74 @@ fn filters_limits_and_outcomes() {
     });
 }
 
+/// The number that `send` made a record's body of.
+fn number_of(record: &[u8]) -> u32 {
+    let view = records(record).next().expect("a record").expect("a whole one");
+    u32::from_be_bytes(*view.body.first_chunk().expect("four bytes"))
+}
+
+#[test]
+fn records_are_chosen_on_disk_and_in_the_ring() {
+    let dir = tempfile::tempdir().unwrap();
+    let path: PathBuf = dir.path().into();
+    run(move |env| {
+        let config = config(&path);
+        async move {
+            let (_handle, shard, _) = open(&env, &config).await.unwrap();
+            let queue = shard.queue(QUEUE.0, QUEUE.1);
+            let model = Rc::new(RefCell::new(Model::default()));
+            send(&shard, &model, 0..3000, false).await;
+            let wants = |record: &[u8]| number_of(record).is_multiple_of(7);
+            let limits = ReadLimits { max_messages_cold: 9, max_bytes_cold: 64 * 1024, ..LIMITS };
+            let (mut at, mut cold, mut hot, mut found) = (0, 0, 0, Vec::new());
+            loop {
+                match shard.read_chosen(queue, at, &limits, wants) {
+                    ReadOutcome::Found(plan) if plan.is_chosen() => {
+                        assert!(plan.is_hot() && plan.messages <= 32);
+                        at = plan.next_offset;
+                        for chunk in shard.fetch(plan).await.unwrap() {
+                            found.extend(records(chunk.as_ref()).map(|r| number_of(r.unwrap().bytes)));
+                        }
+                        hot += 1;
+                    }
+                    ReadOutcome::Found(plan) => {
+                        assert!(hot == 0 && !plan.is_hot());
+                        let planned = plan.next_offset;
+                        let chosen = shard.fetch_chosen(plan, &limits, wants).await.unwrap();
+                        assert!(chosen.messages <= 9 && at < chosen.next_offset);
+                        assert!(
+                            chosen.next_offset == planned || chosen.messages == 9,
+                            "full or all looked at"
+                        );
+                        at = chosen.next_offset;
+                        let bytes: Vec<u8> = chosen.chunks.iter().flat_map(|c| c.as_ref().to_vec()).collect();
+                        let numbers: Vec<_> = records(&bytes).map(|r| number_of(r.unwrap().bytes)).collect();
+                        assert_eq!(numbers.len(), chosen.messages as usize);
+                        found.extend(numbers);
+                        cold += 1;
+                    }
+                    ReadOutcome::NoneMatched { next_offset } => at = next_offset,
+                    ReadOutcome::AtEnd => break,
+                    _ => panic!("at {at}"),
+                }
+            }
+            assert_eq!(found, (0..3000).step_by(7).collect::<Vec<_>>());
+            assert!(cold > 10 && hot > 1, "{cold} reads of segments, {hot} of the ring");
+            // Nobody is wanted: each read ends after its share of entries, or where the ring begins.
+            let short = ReadLimits { scan_entries: 100, ..limits };
+            let ReadOutcome::Found(plan) = shard.read_chosen(queue, 0, &short, |_| false) else { panic!() };
+            let none = shard.fetch_chosen(plan, &short, |_| false).await.unwrap();
+            assert_eq!((none.next_offset, none.messages, none.chunks.len()), (100, 0, 0));
+            let outcome = shard.read_chosen(queue, 2990, &short, |_| false);
+            assert!(matches!(outcome, ReadOutcome::NoneMatched { next_offset: 3000 }));
+            assert_eq!(shard.look_at(queue, 2999, number_of), Some(2999));
+            assert_eq!(shard.look_at(queue, 0, number_of), None, "it is in a segment");
+            assert_eq!(shard.look_at(queue, 3000, number_of), None);
+            shard.shutdown().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn the_listener_hears_of_each_record_once_and_a_drop_starts_anew() {
     let dir = tempfile::tempdir().unwrap();
