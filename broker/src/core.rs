@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ringmq_io::{Class, Env, Lanes};
 use ringmq_store::Shard;
-use ringmq_transport::{ConnId, Connection, ExtentOf, Server};
+use ringmq_transport::{ConnId, Connection, Server};
 use ringmq_wire::message_id::{MessageId, UniqueIdGenerator};
 
 use crate::ack::AckQueue;
@@ -18,6 +18,7 @@ use crate::ask::{Answer, Question, QueueState, Tickets};
 use crate::carried::Carried;
 use crate::config::BrokerConfig;
 use crate::control_plane::ControlPlane;
+use crate::filter;
 use crate::hold::Holds;
 use crate::hop::{CoreMessage, Hop, MessageOf};
 use crate::lifecycle::Lifecycle;
@@ -92,6 +93,7 @@ pub struct Core<E: Env> {
     pub lifecycle: Lifecycle,
     pub holds: Holds<E>,
     pub(crate) carried: Carried,
+    pub(crate) carried_filters: filter::Carried,
     tickets: Rc<Tickets>,
     /// By shard id; `None` where another core runs it.
     shards: Box<[Option<LocalShard<E>>]>,
@@ -139,6 +141,7 @@ impl<E: Env> Core<E> {
             transport: Rc::default(),
             lifecycle: Lifecycle::default(),
             carried: Carried::default(),
+            carried_filters: filter::Carried::default(),
             tickets: Rc::default(),
             shards: by_id.into(),
             control: OnceCell::new(),
@@ -439,6 +442,3 @@ impl<E: Env> Core<E> {
 
 /// The core that owns the metadata.
 pub const CONTROL_CORE: usize = 0;
-
-/// For signatures elsewhere.
-pub type BodyOf<E> = Vec<ringmq_io::Chunk<ExtentOf<E>>>;

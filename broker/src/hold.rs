@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use ringmq_io::limits::{HOLDS_PER_CORE_MAX, HOLDS_PER_TURN};
 use ringmq_io::sync::Event;
 use ringmq_io::{Class, Env};
-use ringmq_store::QueueRef;
+use ringmq_store::{QueueRef, Shard};
 use ringmq_transport::ConnId;
 use slab::Slab;
 
@@ -112,10 +112,10 @@ impl<E: Env> Holds<E> {
         Ok(())
     }
 
-    /// Takes out the holds of a queue that want a message with this tag code.
-    fn take_matching(&self, shard: u16, queue: QueueRef, max_offset: u64, tags_code: i64) {
+    /// Takes out the holds of a queue that want its newest message, which has this tags code.
+    fn take_matching(&self, shard: &Shard<E>, queue: QueueRef, max_offset: u64, tags_code: i64) {
         let mut inner = self.inner.borrow_mut();
-        let head = inner.by_queue[usize::from(shard)].get(queue.index()).copied().unwrap_or(NONE);
+        let head = inner.by_queue[usize::from(shard.id())].get(queue.index()).copied().unwrap_or(NONE);
         if head == NONE {
             return;
         }
@@ -124,7 +124,7 @@ impl<E: Env> Holds<E> {
         while at != NONE {
             let hold = &inner.holds[at as usize];
             let next = hold.links[List::Queue as usize].next;
-            if hold.pull.offset < max_offset && hold.pull.wants(tags_code) {
+            if hold.pull.offset < max_offset && hold.pull.wants(shard, max_offset - 1, tags_code) {
                 let hold = inner.remove(at);
                 woken.push((hold.pull, hold.responder));
             }
@@ -244,8 +244,10 @@ impl<E: Env> Core<E> {
         for local in self.local_shards() {
             let (core, shard) = (Rc::downgrade(self), local.shard.id());
             local.shard.set_append_listener(Rc::new(move |queue, max_offset, tags_code| {
-                if let Some(core) = core.upgrade() {
-                    core.holds.take_matching(shard, queue, max_offset, tags_code);
+                if let Some(core) = core.upgrade()
+                    && let Some(local) = core.local(shard)
+                {
+                    core.holds.take_matching(&local.shard, queue, max_offset, tags_code);
                     core.answer_woken();
                 }
             }));

@@ -21,6 +21,7 @@ pub mod control;
 pub mod control_plane;
 pub mod core;
 pub mod dispatch;
+pub mod filter;
 pub mod handlers;
 pub mod hold;
 pub mod hop;

@@ -92,7 +92,9 @@ pub struct Counters {
     pub pulls_missed: Cell<u64>,
     pub holds_woken: Cell<u64>,
     pub holds_timed_out: Cell<u64>,
-    /// Reads from segments under way now; the only one that also goes down.
+    /// Pulls that wait now for news of their subscription. This and the next also go down.
+    pub pulls_for_news: Cell<u64>,
+    /// Reads from segments under way now.
     pub cold_reads: Cell<u64>,
     /// Requests refused as not supported, by code; bounded, since a client chooses the code.
     unsupported: RefCell<BTreeMap<i32, u64>>,

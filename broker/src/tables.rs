@@ -15,6 +15,7 @@ use ringmq_io::{Env, limits};
 use ringmq_store::{QueueRef, Shard};
 
 use crate::control::names;
+use crate::filter::Wanted;
 use crate::placement::Placement;
 
 /// Permission bits of a topic and of the broker.
@@ -48,7 +49,7 @@ pub struct GroupSettings {
 }
 
 /// What the online members of a group consume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerSettings {
     pub group: Box<str>,
     pub broadcasting: bool,
@@ -56,40 +57,11 @@ pub struct ConsumerSettings {
 }
 
 /// One topic of a group's subscription.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
     pub topic: Box<str>,
-    pub expression: Box<str>,
-    pub kind: ExpressionKind,
     pub version: i64,
-    /// Codes of the tags; empty: all messages.
-    pub codes: Box<[i64]>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpressionKind {
-    Tag,
-    Sql92,
-    /// Named by the client; nobody knows it.
-    Other,
-}
-
-impl ExpressionKind {
-    /// Absent or empty means tag, as RocketMQ 5.5.0 ExpressionType#isTagType has it.
-    pub fn of(name: Option<&str>) -> Self {
-        match name {
-            None | Some("" | "TAG") => Self::Tag,
-            Some("SQL92") => Self::Sql92,
-            Some(_) => Self::Other,
-        }
-    }
-}
-
-impl Subscription {
-    /// Whether the consumer wants a message with this tag code.
-    pub fn wants(&self, tags_code: i64) -> bool {
-        self.codes.is_empty() || self.codes.contains(&tags_code)
-    }
+    pub wanted: Wanted,
 }
 
 /// A change that the control core tells every core.
@@ -278,19 +250,5 @@ mod tests {
         assert!(tables.broker_writable());
         tables.apply(TableChange::BrokerPermission(PERM_READ));
         assert!(!tables.broker_writable() && tables.broker_readable());
-    }
-
-    #[test]
-    fn a_subscription_without_codes_wants_everything() {
-        let mut subscription = Subscription {
-            topic: "t".into(),
-            expression: "*".into(),
-            kind: ExpressionKind::Tag,
-            version: 1,
-            codes: [].into(),
-        };
-        assert!(subscription.wants(0) && subscription.wants(7));
-        subscription.codes = [7, 9].into();
-        assert!(subscription.wants(9) && !subscription.wants(0));
     }
 }

@@ -389,10 +389,6 @@ fn what_is_over_a_limit_or_not_understood_is_refused_with_the_reason() {
         let answer = peer.ask(code::HEART_BEAT, &[], &json_dialect::to_vec(&many)).await;
         assert_eq!(code_of(&answer), 29);
         assert!(remark_of(&answer).contains("4096"), "{}", remark_of(&answer));
-        let sql = br#"{"clientId":"c","group":"g","subscriptionData":{"expressionType":"SQL92","subString":"a>1","topic":"t"}}"#;
-        let answer = peer.ask(code::CHECK_CLIENT_CONFIG, &[], sql).await;
-        let remark = "The broker does not support consumer to filter message by SQL92";
-        assert_eq!((code_of(&answer), remark_of(&answer).as_str()), (1, remark));
         let answer = peer.ask(code::QUERY_ASSIGNMENT, &[], b"{}").await;
         assert_eq!(code_of(&answer), 3);
     });

@@ -152,6 +152,8 @@ keys! {
     long_polling_enable: bool = "longPollingEnable", |_| true;
     short_polling_time_ms: u64 = "shortPollingTimeMills", |_| 1000;
     lite_pull_message_enable: bool = "litePullMessageEnable", |_| true;
+    /// SQL92 filters. RocketMQ's default is false.
+    enable_property_filter: bool = "enablePropertyFilter", |_| true;
     reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", |_| false;
     channel_expired_timeout_ms: u64 = "channelExpiredTimeout", |_| 120_000;
     max_transfer_bytes_in_memory: u32 = "maxTransferBytesOnMessageInMemory", |_| 256 * 1024;

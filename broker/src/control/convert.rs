@@ -1,6 +1,7 @@
 //! From what the control core keeps to what every core's replica holds.
 
-use crate::tables::{ConsumerSettings, ExpressionKind, GroupSettings, Subscription, TopicSettings};
+use crate::filter::Wanted;
+use crate::tables::{ConsumerSettings, GroupSettings, Subscription, TopicSettings};
 
 use super::clients::ConsumerGroup;
 use super::groups::{self, GroupConfig};
@@ -40,14 +41,6 @@ pub fn consumers(name: &str, group: &ConsumerGroup) -> ConsumerSettings {
     }
 }
 
-/// The codes are the client's own: the Go client hashes tags outside ASCII in another way than Java.
 fn subscription(data: &SubscriptionData) -> Subscription {
-    let codes = if data.is_all() { [].into() } else { data.code_set.iter().map(|c| i64::from(*c)).collect() };
-    Subscription {
-        topic: data.topic.as_str().into(),
-        expression: data.sub_string.as_str().into(),
-        kind: ExpressionKind::of(Some(&data.expression_type)),
-        version: data.sub_version,
-        codes,
-    }
+    Subscription { topic: data.topic.as_str().into(), version: data.sub_version, wanted: Wanted::of(data) }
 }

@@ -23,7 +23,7 @@ impl<E: Env> ControlPlane<E> for Control<E> {
         match request.command.code {
             code::HEART_BEAT => handlers::heartbeat::handle(control, request),
             code::UNREGISTER_CLIENT => handlers::unregister_client::handle(control, request),
-            code::CHECK_CLIENT_CONFIG => handlers::check_client_config::handle(request),
+            code::CHECK_CLIENT_CONFIG => handlers::check_client_config::handle(&self, request),
             code::GET_CONSUMER_LIST_BY_GROUP => handlers::consumer_list::handle(control, request),
             code::QUERY_CONSUMER_OFFSET => handlers::query_consumer_offset::handle(control, request),
             code::UPDATE_CONSUMER_OFFSET => handlers::update_consumer_offset::handle(control, request),

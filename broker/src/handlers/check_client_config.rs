@@ -4,9 +4,11 @@ use ringmq_io::Env;
 use ringmq_wire::code::response_code;
 use ringmq_wire::json_dialect::{self, CheckClientConfig};
 
+use crate::control::Control;
+use crate::filter;
 use crate::request::{Handled, Request};
 
-pub fn handle<E: Env>(request: &Request<'_, '_, E>) -> Handled {
+pub fn handle<E: Env>(control: &Control<E>, request: &Request<'_, '_, E>) -> Handled {
     let check: CheckClientConfig = match json_dialect::read(request.command.body) {
         Ok(check) => check,
         Err(error) => {
@@ -18,8 +20,15 @@ pub fn handle<E: Env>(request: &Request<'_, '_, E>) -> Handled {
         request.responder().ok();
         return Handled::Done;
     }
-    // As a broker of the reference answers whose enablePropertyFilter is false, its default.
-    let kind: String = subscription.expression_type.chars().take(64).collect();
-    let remark = format!("The broker does not support consumer to filter message by {kind}");
-    request.refuse(response_code::SYSTEM_ERROR, &remark)
+    if !control.core.config.enable_property_filter {
+        let remark = super::pull_filter::unsupported(&subscription.expression_type);
+        return request.refuse(response_code::SYSTEM_ERROR, &remark);
+    }
+    match filter::compile(&subscription.expression_type, &subscription.sub_string) {
+        Ok(_) => {
+            request.responder().ok();
+            Handled::Done
+        }
+        Err(why) => request.refuse(response_code::SUBSCRIPTION_PARSE_FAILED, &why),
+    }
 }

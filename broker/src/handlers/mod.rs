@@ -15,6 +15,7 @@ pub mod message;
 pub mod min_offset;
 pub mod on_demand;
 pub mod page;
+pub mod pull_filter;
 pub mod pull_message;
 pub mod query_consumer_offset;
 pub mod query_message;

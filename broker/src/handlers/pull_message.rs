@@ -3,10 +3,7 @@
 //! Order of the checks and their codes: RocketMQ 5.5.0 PullMessageProcessor#processRequest. They need only the tables, so
 //! they are made where the connection is (and once more on the shard's core, whose tables may be a moment behind: then
 //! the request waits for them). The answer's codes: DefaultPullMessageResultHandler.
-//! One answer is another than RocketMQ's: a pull whose tag subscription is newer than the known one is served unfiltered
-//! instead of refused with SUBSCRIPTION_NOT_LATEST. A Java client makes its subscription newer whenever its queues change,
-//! and leaves it to the next heartbeat, up to 30 s later, to say so when another beat is just under way: it would be given
-//! nothing for so long. Clients filter by tag themselves, since tag codes collide, so none sees a message too many.
+//! What a pull gets to see is found out in `pull_filter`.
 //! On failure: a damaged message is passed over (PULL_RETRY_IMMEDIATELY), another read error is SYSTEM_ERROR.
 
 use std::future::Future;
@@ -16,27 +13,29 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use ringmq_io::limits::{COLD_READS_PER_CORE_MAX, TABLE_LAG_MS_MAX};
+use ringmq_io::limits::{COLD_READS_PER_CORE_MAX, PULLS_FOR_NEWS_MAX, TABLE_LAG_MS_MAX};
 use ringmq_io::{Class, Env};
-use ringmq_store::{QueueRef, ReadLimits, ReadOutcome, ReadPlan, Shard};
+use ringmq_store::{Chosen, QueueRef, ReadLimits, ReadOutcome, ReadPlan, Shard};
+use ringmq_transport::ExtentOf;
 use ringmq_wire::Serialization;
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::encode::{PullAnswer, pull_response};
 use ringmq_wire::headers::PullHeader;
-use ringmq_wire::subscription::SubscriptionData;
 
+use super::pull_filter::{self, Filter};
 use super::{on_demand, queue};
-use crate::core::{BodyOf, Core};
+use crate::core::Core;
+use crate::filter::{Wanted, chooses};
 use crate::reply::Responder;
 use crate::request::{Handled, Request, Target};
 use crate::stats::add;
-use crate::tables::{ExpressionKind, GroupSettings, Subscription, Topic};
+use crate::tables::{GroupSettings, Subscription, Topic};
 
-/// Index entries looked at by one pull when filtering: RocketMQ's 16,000 bytes of 20-byte entries.
-const SCAN_ENTRIES_MAX: u32 = 800;
+/// How long a pull waits for the heartbeat that its subscription is to come with: a client that is refused waits 3 s.
+const NEWS_WAIT: Duration = Duration::from_secs(2);
 
 /// `forbiddenType` of answers with NO_PERMISSION (RocketMQ 5.5.0 ForbiddenType).
-mod forbidden {
+pub mod forbidden {
     pub const BROKER: i32 = 1;
     pub const GROUP: i32 = 2;
     pub const TOPIC: i32 = 3;
@@ -56,38 +55,46 @@ pub struct Pull {
 }
 
 impl Pull {
-    pub fn wants(&self, tags_code: i64) -> bool {
-        self.filter.as_ref().is_none_or(|subscription| subscription.wants(tags_code))
+    fn wanted(&self) -> &Wanted {
+        self.filter.as_ref().map_or(&Wanted::All, |subscription| &subscription.wanted)
+    }
+
+    /// Whether the consumer wants the message at this offset of the queue, just appended.
+    pub fn wants<E: Env>(&self, shard: &Shard<E>, offset: u64, tags_code: i64) -> bool {
+        match self.wanted() {
+            Wanted::All => true,
+            Wanted::Tags(codes) => codes.contains(&tags_code),
+            // One that has left the ring already is found out about by reading.
+            Wanted::Sql(program) => {
+                shard.look_at(self.queue, offset, |record| chooses(program, record)).unwrap_or(true)
+            }
+            Wanted::Bad(_) => false,
+        }
     }
 }
 
-/// What a pull gets to see.
-enum Filter {
-    All,
-    Tags(Rc<Subscription>),
-    /// All, because what the client wants is newer than what we know.
-    AllForNow,
-}
-
 /// Why a pull is refused.
-struct Refused {
+pub struct Refused {
     code: i32,
     remark: String,
     forbidden_type: Option<i32>,
     /// Tables that are a moment behind could be the reason.
     may_pass_later: bool,
+    /// A heartbeat that is on its way could change it.
+    pub(super) waits_for_news: bool,
 }
 
 impl Refused {
-    fn new(code: i32, remark: impl Into<String>) -> Self {
-        Self { code, remark: remark.into(), forbidden_type: None, may_pass_later: false }
+    pub(super) fn new(code: i32, remark: impl Into<String>) -> Self {
+        let remark = remark.into();
+        Self { code, remark, forbidden_type: None, may_pass_later: false, waits_for_news: false }
     }
 
-    fn forbidden(kind: i32, remark: impl Into<String>) -> Self {
+    pub(super) fn forbidden(kind: i32, remark: impl Into<String>) -> Self {
         Self { forbidden_type: Some(kind), ..Self::new(response_code::NO_PERMISSION, remark) }
     }
 
-    fn for_now(code: i32, remark: impl Into<String>) -> Self {
+    pub(super) fn for_now(code: i32, remark: impl Into<String>) -> Self {
         Self { may_pass_later: true, ..Self::new(code, remark) }
     }
 }
@@ -106,7 +113,11 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     let (topic, filter) = match check(core, &header, &group, request) {
         Ok(checked) => checked,
         Err(refused) if refused.may_pass_later && request.target.is_some() => {
-            return when_tables_have_changed(core, request, refused);
+            let wait = Duration::from_millis(TABLE_LAG_MS_MAX);
+            return Handled::Wait(Box::pin(when_tables_have_changed(core.clone(), request, refused, wait)));
+        }
+        Err(refused) if refused.waits_for_news && request.target.is_none() => {
+            return when_there_is_news(core, request, refused);
         }
         Err(refused) => return refuse(request, &refused),
     };
@@ -121,7 +132,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     let Some(local) = core.local(shard) else {
         return Handled::Elsewhere(match filter {
             Filter::AllForNow => Target::QueueUnfiltered { shard, queue_id },
-            Filter::All | Filter::Tags(_) => Target::Queue { shard, queue_id },
+            Filter::All | Filter::Some(_) => Target::Queue { shard, queue_id },
         });
     };
     let pull = Pull {
@@ -133,7 +144,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         topic_sys_flag: topic.settings.sys_flag,
         group_sys_flag: group.sys_flag,
         filter: match filter {
-            Filter::Tags(subscription) => Some(subscription),
+            Filter::Some(subscription) => Some(subscription),
             Filter::All | Filter::AllForNow => None,
         },
     };
@@ -207,87 +218,39 @@ fn check<E: Env>(
         );
         return Err(Refused::for_now(response_code::INVALID_PARAMETER, remark));
     }
-    let filter = filter(core, header, group, request.target)?;
+    let filter = pull_filter::of(core, header, group, request.target)?;
     Ok((topic, filter))
 }
 
-/// What the consumer wants of the topic: from the header, or from what its group's members have said.
-fn filter<E: Env>(
-    core: &Rc<Core<E>>,
-    header: &PullHeader<'_>,
-    group: &GroupSettings,
-    target: Option<Target>,
-) -> Result<Filter, Refused> {
-    if header.has_subscription() {
-        let kind = ExpressionKind::of(header.expression_type);
-        if kind != ExpressionKind::Tag {
-            return Err(refuse_expression(header.expression_type.unwrap_or_default()));
-        }
-        let expression = header.subscription.unwrap_or_default();
-        if expression.is_empty() || expression == "*" {
-            return Ok(Filter::All);
-        }
-        let Ok(parsed) = SubscriptionData::of_tags(header.topic, expression) else {
-            let remark = "parse the consumer's subscription failed";
-            return Err(Refused::new(response_code::SUBSCRIPTION_PARSE_FAILED, remark));
-        };
-        return Ok(Filter::Tags(Rc::new(Subscription {
-            topic: header.topic.into(),
-            expression: expression.into(),
-            kind,
-            version: header.sub_version,
-            codes: parsed.code_set.iter().map(|code| i64::from(*code)).collect(),
-        })));
+/// The heartbeat that says what this pull wants may be on its way, on this very connection: nothing waits for this pull.
+fn when_there_is_news<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>, refused: Refused) -> Handled {
+    let waiting = core.counters.pulls_for_news.get();
+    if waiting >= PULLS_FOR_NEWS_MAX as u64 {
+        return refuse(request, &refused);
     }
-    let Some(consumers) = core.tables.consumers(header.consumer_group) else {
-        let remark = "the consumer's group info not exist";
-        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));
-    };
-    if consumers.broadcasting && !group.consume_broadcast_enable {
-        let remark =
-            format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
-        return Err(Refused::forbidden(forbidden::BROADCASTING, remark));
-    }
-    let Some(subscription) = consumers.subscription(header.topic) else {
-        let remark = "the consumer's subscription not exist";
-        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));
-    };
-    if subscription.version < header.sub_version {
-        // Where the connection is, the tables are as new as anything that this client was answered; elsewhere they may be
-        // a moment behind.
-        let is_news = matches!(target, None | Some(Target::QueueUnfiltered { .. }));
-        if is_news && ExpressionKind::of(header.expression_type) == ExpressionKind::Tag {
-            return Ok(Filter::AllForNow);
-        }
-        let remark = "the consumer's subscription not latest";
-        return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_LATEST, remark));
-    }
-    match subscription.kind {
-        ExpressionKind::Tag if subscription.codes.is_empty() => Ok(Filter::All),
-        ExpressionKind::Tag => Ok(Filter::Tags(subscription.clone())),
-        ExpressionKind::Sql92 => Err(refuse_expression("SQL92")),
-        ExpressionKind::Other => Err(refuse_expression("an unknown expression type")),
-    }
+    core.counters.pulls_for_news.set(waiting + 1);
+    let wait = when_tables_have_changed(core.clone(), request, refused, NEWS_WAIT);
+    let core = core.clone();
+    core.env.clone().spawn(Class::Foreground, async move {
+        wait.await;
+        core.counters.pulls_for_news.set(core.counters.pulls_for_news.get() - 1);
+    });
+    Handled::Done
 }
 
-/// As RocketMQ does with `enablePropertyFilter=false`, its default.
-fn refuse_expression(kind: &str) -> Refused {
-    let remark = format!("The broker does not support consumer to filter message by {kind}");
-    Refused::new(response_code::SYSTEM_ERROR, remark)
-}
-
-/// The connection's core has let this request pass: its tables are newer than ours.
+/// Looks at the pull again when the tables have changed so that it passes; refuses it if they do not in time.
 fn when_tables_have_changed<E: Env>(
-    core: &Rc<Core<E>>,
+    core: Rc<Core<E>>,
     request: &Request<'_, '_, E>,
     refused: Refused,
-) -> Handled {
-    let (core, owned) = (core.clone(), request.to_owned_request());
-    Handled::Wait(Box::pin(async move {
-        let deadline = core.env.monotonic_ns() + TABLE_LAG_MS_MAX * 1_000_000;
+    wait: Duration,
+) -> impl Future<Output = ()> + use<E> {
+    let owned = request.to_owned_request();
+    async move {
+        let deadline = core.env.monotonic_ns() + wait.as_nanos() as u64;
         loop {
             let left = Duration::from_nanos(deadline.saturating_sub(core.env.monotonic_ns()));
-            if left.is_zero() {
+            if left.is_zero() || core.hop.is_stopping() {
                 owned.with(|request| {
                     let _ = refuse(&request, &refused);
                 });
@@ -303,7 +266,7 @@ fn when_tables_have_changed<E: Env>(
                 return core.handle_again(owned).await;
             }
         }
-    }))
+    }
 }
 
 /// Reads; holds the pull if there is nothing yet and it may wait.
@@ -311,19 +274,24 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
     let local = core.local(pull.shard).expect("a pull is answered on its shard's core");
     let shard = &local.shard;
     let config = &core.config;
+    let max_messages = pull.max_messages.min(config.max_transfer_count_in_memory);
     let limits = ReadLimits {
-        max_messages: pull.max_messages.min(config.max_transfer_count_in_memory),
+        max_messages,
         max_bytes_hot: config.max_transfer_bytes_in_memory as usize,
         max_bytes_cold: config.max_transfer_bytes_in_disk as usize,
         max_messages_cold: pull.max_messages.min(config.max_transfer_count_in_disk),
-        scan_entries: SCAN_ENTRIES_MAX.max(pull.max_messages),
+        scan_entries: pull.wanted().scan_entries().max(max_messages),
     };
-    let outcome = match &pull.filter {
-        None => shard.read(pull.queue, pull.offset, &limits, |_| true),
-        Some(subscription) => shard.read(pull.queue, pull.offset, &limits, |code| subscription.wants(code)),
+    let outcome = match pull.wanted() {
+        Wanted::All => shard.read(pull.queue, pull.offset, &limits, |_| true),
+        Wanted::Tags(codes) => shard.read(pull.queue, pull.offset, &limits, |code| codes.contains(&code)),
+        Wanted::Sql(program) => {
+            shard.read_chosen(pull.queue, pull.offset, &limits, |record| chooses(program, record))
+        }
+        Wanted::Bad(_) => unreachable!("a pull without a good expression is refused"),
     };
     let (code, next, remark) = match outcome {
-        ReadOutcome::Found(plan) => return answer_found(core, shard, pull, responder, plan),
+        ReadOutcome::Found(plan) => return answer_found(core, shard, pull, responder, plan, limits),
         ReadOutcome::NoneMatched { next_offset } => {
             (response_code::PULL_RETRY_IMMEDIATELY, next_offset, "NO_MATCHED_MESSAGE")
         }
@@ -360,12 +328,13 @@ fn answer_found<E: Env>(
     pull: Pull,
     responder: Responder<E>,
     plan: ReadPlan<E>,
+    limits: ReadLimits,
 ) {
-    let (next, messages) = (plan.next_offset, plan.messages);
+    let next = plan.next_offset;
     if plan.is_hot() {
-        let mut fetch = pin!(shard.fetch(plan));
+        let mut fetch = pin!(fetch(shard, &pull, plan, limits));
         match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(fetched) => answer_fetched(core, shard, &pull, responder, next, messages, fetched),
+            Poll::Ready(fetched) => answer_fetched(core, shard, &pull, responder, next, fetched),
             Poll::Pending => unreachable!("a plan in ring memory is fetched without waiting"),
         }
         return;
@@ -380,10 +349,28 @@ fn answer_found<E: Env>(
     reads.set(reads.get() + 1);
     let (core, shard) = (core.clone(), shard.clone());
     core.env.clone().spawn(Class::ColdRead, async move {
-        let fetched = shard.fetch(plan).await;
+        let fetched = fetch(&shard, &pull, plan, limits).await;
         core.counters.cold_reads.set(core.counters.cold_reads.get() - 1);
-        answer_fetched(&core, &shard, &pull, responder, next, messages, fetched);
+        answer_fetched(&core, &shard, &pull, responder, next, fetched);
     });
+}
+
+async fn fetch<E: Env>(
+    shard: &Shard<E>,
+    pull: &Pull,
+    plan: ReadPlan<E>,
+    limits: ReadLimits,
+) -> std::io::Result<Chosen<ExtentOf<E>>> {
+    match pull.wanted() {
+        Wanted::Sql(program) if !plan.is_chosen() => {
+            shard.fetch_chosen(plan, &limits, |record| chooses(program, record)).await
+        }
+        _ => {
+            let (next_offset, messages) = (plan.next_offset, plan.messages);
+            let chunks = shard.fetch(plan).await?;
+            Ok(Chosen { next_offset, messages, chunks })
+        }
+    }
 }
 
 fn answer_fetched<E: Env>(
@@ -391,16 +378,19 @@ fn answer_fetched<E: Env>(
     shard: &Shard<E>,
     pull: &Pull,
     responder: Responder<E>,
-    next: u64,
-    messages: u32,
-    fetched: std::io::Result<BodyOf<E>>,
+    planned_next: u64,
+    fetched: std::io::Result<Chosen<ExtentOf<E>>>,
 ) {
-    let body = match fetched {
-        Ok(body) => body,
+    let Chosen { next_offset: next, messages, chunks: body } = match fetched {
+        Ok(Chosen { messages: 0, next_offset, .. }) => {
+            let code = response_code::PULL_RETRY_IMMEDIATELY;
+            return answer_empty(core, pull, responder, code, next_offset, "NO_MATCHED_MESSAGE");
+        }
+        Ok(chosen) => chosen,
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             tracing::warn!(shard = pull.shard, offset = pull.offset, %error, "damaged messages passed over");
             let code = response_code::PULL_RETRY_IMMEDIATELY;
-            return answer_empty(core, pull, responder, code, next, "MESSAGE_WAS_REMOVING");
+            return answer_empty(core, pull, responder, code, planned_next, "MESSAGE_WAS_REMOVING");
         }
         Err(error) => {
             let remark = format!("the store cannot be read: {error}");

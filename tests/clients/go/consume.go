@@ -80,6 +80,35 @@ func tagFilter(s *session) error {
 	return in.awaitExactly(wanted, 30*time.Second)
 }
 
+// sqlFilter: the client does not look at properties itself, so what arrives is what the broker chose.
+func sqlFilter(s *session) error {
+	p, err := s.producer()
+	if err != nil {
+		return err
+	}
+	topic := s.topic("t")
+	var wanted []string
+	for i := range 40 {
+		colour := []string{"red", "blue"}[i%2]
+		body := fmt.Sprintf("%s-%d", colour, i)
+		message := primitive.NewMessage(topic, []byte(body))
+		message.WithProperty("colour", colour)
+		message.WithProperty("size", fmt.Sprint(i))
+		if err := sendOne(p, message); err != nil {
+			return err
+		}
+		if colour == "blue" && i >= 10 && i <= 30 {
+			wanted = append(wanted, body)
+		}
+	}
+	in := &inbox{}
+	selector := consumer.MessageSelector{Type: consumer.SQL92, Expression: "colour <> 'red' AND size BETWEEN 10 AND 30"}
+	if _, err := s.push(s.group("c"), topic, selector, in); err != nil {
+		return err
+	}
+	return in.awaitExactly(wanted, 30*time.Second)
+}
+
 // clusterTwoConsumers: both members get messages, each message goes to one of them, and when one
 // leaves the other gets everything.
 func clusterTwoConsumers(s *session) error {

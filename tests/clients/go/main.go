@@ -33,6 +33,7 @@ func scenarios() []scenario {
 		{"push_long_polling", pushLongPolling},
 		{"push_from_first", pushFromFirst},
 		{"tag_filter", tagFilter},
+		{"sql_filter", sqlFilter},
 		{"cluster_two_consumers", clusterTwoConsumers},
 		{"broadcasting", broadcasting},
 		{"orderly_consumer", orderlyConsumer},

@@ -63,6 +63,9 @@ public final class Scenarios {
         all.put("cluster_two_consumers", Pushing::clusterTwoConsumers);
         all.put("broadcasting", Pushing::broadcasting);
         all.put("tag_filter", Pushing::tagFilter);
+        all.put("sql_filter", Filtering::sql);
+        all.put("sql_bad_expression", Filtering::badExpression);
+        all.put("sql_long_poll_wakes_on_match", Filtering::longPollWakesOnMatch);
         all.put("orderly_consumer", Pushing::orderly);
         all.put("from_first", Positions::fromFirst);
         all.put("from_last", Positions::fromLast);
