@@ -8,9 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use hashbrown::HashMap;
+use ringmq_transport::{ConnId, OwnedFrame};
 
+use crate::client_call::ClientCall;
 use crate::control_plane::WantedTopic;
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Refusal;
@@ -58,6 +61,16 @@ pub enum Question {
         queues: u32,
         unit_mode: bool,
     },
+    /// The connection of a producer client.
+    FindProducer {
+        client_id: Box<str>,
+    },
+    /// Of the connection's core.
+    CallClient {
+        conn: ConnId,
+        call: Box<ClientCall>,
+        timeout: Duration,
+    },
     /// Does any client hold a lease on a queue for this group?
     HoldsLocks {
         group: Box<str>,
@@ -80,6 +93,8 @@ pub enum Answer {
     Records(Result<Vec<Vec<u8>>, String>),
     Stats(CoreStats),
     Created(Result<(), Refusal>),
+    Producer(Option<ConnId>),
+    Called(Result<OwnedFrame, String>),
     Stored(Result<StoredAt, Refusal>),
     Record(Result<Option<Vec<u8>>, String>),
     HoldsLocks(bool),

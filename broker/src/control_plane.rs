@@ -59,6 +59,9 @@ pub trait ControlPlane<E: Env> {
     /// Does any client hold an unexpired lease on a queue for this group?
     fn holds_locks(&self, group: &str) -> bool;
 
+    /// The connection of a producer client, the newest of several.
+    fn find_producer(&self, client_id: &str) -> Option<ConnId>;
+
     /// Makes the group with default settings; succeeds at once if it is there already.
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>>;
 }

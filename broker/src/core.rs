@@ -334,6 +334,12 @@ impl<E: Env> Core<E> {
             Question::CreateGroupTopic { topic, queues, unit_mode } => {
                 Answer::Created(self.expect_control().create_group_topic(topic, queues, unit_mode).await)
             }
+            Question::FindProducer { client_id } => {
+                Answer::Producer(self.expect_control().find_producer(&client_id))
+            }
+            Question::CallClient { conn, call, timeout } => {
+                Answer::Called(self.call_client_here(conn, *call, timeout).await)
+            }
             Question::HoldsLocks { group } => Answer::HoldsLocks(self.expect_control().holds_locks(&group)),
             Question::CreateTopic(wanted) => {
                 Answer::Created(self.expect_control().create_topic(wanted).await)
@@ -409,7 +415,7 @@ impl<E: Env> Core<E> {
         }
     }
 
-    fn connection(&self, conn: ConnId) -> Option<Rc<Connection<E>>> {
+    pub(crate) fn connection(&self, conn: ConnId) -> Option<Rc<Connection<E>>> {
         self.server.get()?.connection(conn)
     }
 

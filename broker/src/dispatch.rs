@@ -82,6 +82,9 @@ impl<E: Env> Core<E> {
             }
             code::CONSUMER_SEND_MSG_BACK => handlers::send_back::handle(self, request),
             code::RECALL_MESSAGE => handlers::recall_message::handle(self, request),
+            code::SEND_REPLY_MESSAGE | code::SEND_REPLY_MESSAGE_V2 => {
+                handlers::reply_message::handle(self, request)
+            }
             code::PULL_MESSAGE | code::LITE_PULL_MESSAGE => handlers::pull_message::handle(self, request),
             code::GET_MAX_OFFSET => handlers::max_offset::handle(self, request),
             code::GET_MIN_OFFSET => handlers::min_offset::handle(self, request),

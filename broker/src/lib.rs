@@ -16,6 +16,7 @@
 pub mod ack;
 pub mod ask;
 pub mod carried;
+pub mod client_call;
 pub mod config;
 pub mod control;
 pub mod control_plane;

@@ -92,7 +92,9 @@ pub struct Counters {
     pub pulls_missed: Cell<u64>,
     pub holds_woken: Cell<u64>,
     pub holds_timed_out: Cell<u64>,
-    /// Pulls that wait now for news of their subscription. This and the next also go down.
+    /// Replies on their way to who asked. This and the next also go down.
+    pub replies_now: Cell<u64>,
+    /// Pulls that wait now for news of their subscription.
     pub pulls_for_news: Cell<u64>,
     /// Reads from segments under way now.
     pub cold_reads: Cell<u64>,

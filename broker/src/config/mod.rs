@@ -154,6 +154,8 @@ keys! {
     lite_pull_message_enable: bool = "litePullMessageEnable", |_| true;
     /// SQL92 filters. RocketMQ's default is false.
     enable_property_filter: bool = "enablePropertyFilter", |_| true;
+    /// Replies are stored besides being pushed to who asked.
+    store_reply_message_enable: bool = "storeReplyMessageEnable", |_| true;
     reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", |_| false;
     channel_expired_timeout_ms: u64 = "channelExpiredTimeout", |_| 120_000;
     max_transfer_bytes_in_memory: u32 = "maxTransferBytesOnMessageInMemory", |_| 256 * 1024;

@@ -110,6 +110,8 @@ struct Membership {
 pub struct Clients {
     consumers: HashMap<Rc<str>, ConsumerGroup>,
     producers: HashMap<Rc<str>, BTreeMap<ConnId, Member>>,
+    /// Producers by client id; of several connections of one client the last that came.
+    producer_clients: HashMap<Rc<str>, ConnId>,
     /// A client instance is seldom in more than two groups.
     by_conn: HashMap<ConnId, SmallVec<[Membership; 2]>>,
     memberships: usize,
@@ -126,6 +128,10 @@ impl Clients {
 
     pub fn producer_group(&self, group: &str) -> Option<&BTreeMap<ConnId, Member>> {
         self.producers.get(group)
+    }
+
+    pub fn producer_client(&self, client_id: &str) -> Option<ConnId> {
+        self.producer_clients.get(client_id).copied()
     }
 
     pub fn consumer_groups(&self) -> impl Iterator<Item = (&Rc<str>, &ConsumerGroup)> {
@@ -205,7 +211,18 @@ impl Clients {
         let name =
             self.producers.get_key_value(group).map_or_else(|| Rc::from(group), |(name, _)| name.clone());
         let expiry = (now_ms, self.joined + 1);
-        beat(self.producers.entry(name.clone()).or_default(), client, now_ms, expiry);
+        let members = self.producers.entry(name.clone()).or_default();
+        let other = members.get(&client.conn).filter(|member| *member.client_id != *client.id);
+        let other = other.map(|member| member.client_id.clone());
+        beat(members, client, now_ms, expiry);
+        if let Some(other) = &other
+            && self.producer_clients.get(other) == Some(&client.conn)
+        {
+            self.producer_clients.remove(other);
+        }
+        if !known || other.is_some() || !self.producer_clients.contains_key(client.id) {
+            self.producer_clients.insert(members[&client.conn].client_id.clone(), client.conn);
+        }
         if !known {
             self.join(client.conn, Membership { role: Role::Producer, group: name }, expiry);
         }
@@ -292,6 +309,12 @@ impl Clients {
         };
         let Some(members) = members else { return false };
         let Some(member) = members.remove(&conn) else { return false };
+        if role == Role::Producer && self.producer_clients.get(&member.client_id) == Some(&conn) {
+            let others = self.by_conn.get(&conn).into_iter().flatten();
+            if !others.filter(|m| m.role == role).any(|m| *m.group != *group) {
+                self.producer_clients.remove(&member.client_id);
+            }
+        }
         self.expiry.remove(&member.expiry);
         self.memberships -= 1;
         if members.is_empty() {

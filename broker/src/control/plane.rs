@@ -79,6 +79,10 @@ impl<E: Env> ControlPlane<E> for Control<E> {
         self.locks.borrow().any_held(group, self.uptime_ms())
     }
 
+    fn find_producer(&self, client_id: &str) -> Option<ConnId> {
+        self.clients.borrow().producer_client(client_id)
+    }
+
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>> {
         Box::pin(async move {
             self.room().await?;

@@ -21,6 +21,7 @@ pub mod query_consumer_offset;
 pub mod query_message;
 pub mod queue;
 pub mod recall_message;
+pub mod reply_message;
 pub mod runtime_info;
 pub mod search_offset;
 pub mod send_back;

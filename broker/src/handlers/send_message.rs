@@ -80,7 +80,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
 }
 
 /// The checks of a known topic; gives the queue.
-fn check<E: Env>(
+pub(super) fn check<E: Env>(
     core: &Rc<Core<E>>,
     request: &Request<'_, '_, E>,
     header: &SendHeader<'_>,
@@ -122,7 +122,7 @@ fn refuse_reserved<E: Env>(request: &Request<'_, '_, E>, topic: &str) -> Handled
 }
 
 /// Has the control core make the topic, then looks at the request again. Later requests of the connection wait.
-fn without_topic<E: Env>(
+pub(super) fn without_topic<E: Env>(
     core: &Rc<Core<E>>,
     request: &Request<'_, '_, E>,
     header: &SendHeader<'_>,

@@ -274,3 +274,7 @@ pub const SQL_CARRIED_MAX: usize = 128;
 /// Pulls of one core that wait until the subscription is known that they were sent with: each holds its frame, some
 /// hundred bytes. Further ones are refused, and the client tries again after 3 s.
 pub const PULLS_FOR_NEWS_MAX: usize = 4096;
+
+/// Replies of one core that are on their way to those who asked: each holds its message until the client has answered,
+/// 10 s at the longest.
+pub const REPLIES_PER_CORE_MAX: usize = 1024;

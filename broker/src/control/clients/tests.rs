@@ -143,3 +143,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_producer_is_found_by_its_client_id() {
+    let mut clients = Clients::default();
+    let named = |conn, id| Client { id, ..client(conn) };
+    clients.producer_beats("p", named(1, "a"), 0).unwrap();
+    clients.producer_beats("q", named(1, "a"), 0).unwrap();
+    assert_eq!(clients.producer_client("a"), Some(1));
+    assert_eq!(clients.producer_client("b"), None);
+    // Out of one group it is still a producer.
+    clients.producer_leaves("p", 1);
+    assert_eq!(clients.producer_client("a"), Some(1));
+    // It comes again before its old connection is seen to be gone; the old one does not take it along.
+    clients.producer_beats("q", named(2, "a"), 0).unwrap();
+    clients.disconnected(1);
+    assert_eq!(clients.producer_client("a"), Some(2));
+    // Another name on the same connection.
+    clients.producer_beats("q", named(2, "b"), 0).unwrap();
+    assert_eq!((clients.producer_client("a"), clients.producer_client("b")), (None, Some(2)));
+    clients.disconnected(2);
+    assert!(clients.producer_clients.is_empty());
+}

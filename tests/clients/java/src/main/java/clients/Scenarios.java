@@ -67,6 +67,8 @@ public final class Scenarios {
         all.put("sql_bad_expression", Filtering::badExpression);
         all.put("sql_long_poll_wakes_on_match", Filtering::longPollWakesOnMatch);
         all.put("orderly_consumer", Pushing::orderly);
+        all.put("request_reply", Replying::requestReply);
+        all.put("request_timeout", Replying::requestTimeout);
         all.put("from_first", Positions::fromFirst);
         all.put("from_last", Positions::fromLast);
         all.put("from_timestamp", Positions::fromTimestamp);
