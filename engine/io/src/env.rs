@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 
-use crate::{Disk, Mesh, Net};
+use crate::{Disk, Mesh, Net, VitalSigns};
 
 /// What a task is for; maps to a task queue with its own CPU shares, so that background work cannot
 /// hurt the latency of foreground work.
@@ -48,8 +48,11 @@ pub trait Env: Clone + 'static {
     /// Lets every other ready task of this core run once, and due I/O be submitted and reaped.
     fn yield_now(&self) -> impl Future<Output = ()> + 'static;
     /// Starts a task on this core. It runs until it returns or the core ends; to stop it early, give
-    /// it a [`crate::sync::Stop`].
+    /// it a [`crate::sync::Stop`]. Where it was spawned is its name when it holds the core up.
+    #[track_caller]
     fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static);
+    /// What this core's runtime has counted about itself. Copies a histogram: not for every message.
+    fn vital_signs(&self) -> VitalSigns;
 }
 
 /// Tries again after each `pause`, for at most `wait`, while the outcome is an error of `kind`: for what a process that was

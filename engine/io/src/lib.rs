@@ -18,9 +18,11 @@ pub mod limits;
 mod mesh;
 mod net;
 pub mod sync;
+pub mod vitals;
 
 pub use aligned::{AlignedBuf, BLOCK};
 pub use disk::{Blocks, DirEntry, Disk, File, Mapped, OpenMode, Region, Space};
 pub use env::{Class, Env, deadline, patiently};
 pub use mesh::{Lanes, Mesh};
 pub use net::{Chunk, Lease, Listener, Net, RecvBuf, Sharing, Stream};
+pub use vitals::VitalSigns;

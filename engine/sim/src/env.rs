@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringmq_io::{Class, Env};
+use ringmq_io::{Class, Env, VitalSigns};
 
 use crate::disk::SimDisk;
 use crate::mesh::SimMesh;
@@ -91,6 +91,11 @@ impl Env for SimEnv {
         if self.process.runs() {
             self.process.inner.sched.spawn(self.key(), Box::pin(task));
         }
+    }
+
+    /// Rounds only: nothing takes any time here.
+    fn vital_signs(&self) -> VitalSigns {
+        VitalSigns { turns: self.process.inner.sched.round(self.key()), ..VitalSigns::default() }
     }
 }
 

@@ -103,9 +103,10 @@ async fn serve(env: UringEnv, load: Load) {
         env.spawn(Class::Foreground, echo(stream, requests.clone()));
     }
     env.sleep(Duration::from_millis(300)).await;
-    let (cpu, wall, before, stats) = (thread_cpu(), Instant::now(), requests.get(), env.stats());
+    let (cpu, wall, before, stats) = (thread_cpu(), Instant::now(), requests.get(), env.vital_signs());
     env.sleep(Duration::from_secs(load.seconds)).await;
-    let (cpu, wall, done, after) = (thread_cpu() - cpu, wall.elapsed(), requests.get() - before, env.stats());
+    let (cpu, wall, done, after) =
+        (thread_cpu() - cpu, wall.elapsed(), requests.get() - before, env.vital_signs());
     println!(
         "{} x {}, {} B: {:.2} us of server CPU a request, {:.0} requests/s, {:.0} % busy, {:.1} requests a turn, \
          {:.2} enters and {:.2} sleeps a request, longest turn {:?}",
@@ -247,9 +248,9 @@ async fn idle(env: &UringEnv, seconds: u64) {
     env.spawn(Class::Foreground, async move {
         let _ = far.recv().await;
     });
-    let (cpu, before) = (thread_cpu(), env.stats());
+    let (cpu, before) = (thread_cpu(), env.vital_signs());
     env.sleep(Duration::from_secs(seconds)).await;
-    let turns = env.stats().turns - before.turns;
+    let turns = env.vital_signs().turns - before.turns;
     println!("idle for {seconds} s: {:?} of CPU, {turns} turns", thread_cpu() - cpu);
     near.close();
 }

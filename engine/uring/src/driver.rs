@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, types};
 
+use ringmq_io::VitalSigns;
 use ringmq_io::limits::LOCKS_PER_CORE_MAX;
 
 use crate::buf_ring::BufRing;
@@ -32,6 +33,7 @@ use crate::region::PARTS_MAX;
 use crate::ring::{Completion, Ring};
 use crate::stats::{Counters, bump};
 use crate::stream::StreamState;
+use crate::watch::Watch;
 
 /// How long a core that never runs dry keeps glommio from polling: how late a timer may be there. A
 /// poll costs some system calls, about 1 % of this.
@@ -59,6 +61,9 @@ pub(crate) struct Driver {
     parked: RefCell<Option<Waker>>,
     /// The last turn's end while the driver stays awake: what comes until the next one is a turn.
     turn_began: Cell<Option<Instant>>,
+    /// It submitted or reaped something, so that tasks became ready.
+    turn_worked: Cell<bool>,
+    pub(crate) watch: Rc<Watch>,
     glommio_polled: Cell<Instant>,
     /// The kernel said that it has work for us which the ring's flags do not show.
     left_over: Cell<bool>,
@@ -78,7 +83,7 @@ pub(crate) fn close_now(fd: RawFd) {
 }
 
 impl Driver {
-    pub(crate) fn new(bell: Arc<Doorbell>) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(core: usize, bell: Arc<Doorbell>) -> io::Result<Rc<Self>> {
         let mut ring = Ring::new()?;
         ring.uring().submitter().register_eventfd(bell.raw_fd())?;
         ring.signal_completions(false);
@@ -92,6 +97,8 @@ impl Driver {
             starved: RefCell::default(),
             parked: RefCell::default(),
             turn_began: Cell::new(None),
+            turn_worked: Cell::new(false),
+            watch: Rc::new(Watch::new(core)),
             glommio_polled: Cell::new(Instant::now()),
             left_over: Cell::new(false),
             buffer_slots: Cell::new(0),
@@ -216,6 +223,7 @@ impl Driver {
             let waker = self.parked.borrow_mut().take();
             if let Some(waker) = waker {
                 self.turn_began.set(Some(Instant::now()));
+                self.watch.driver_sleeps(false);
                 waker.wake();
             }
         }
@@ -243,11 +251,13 @@ impl Driver {
                     return Poll::Ready(());
                 }
                 waiting = true;
+                self.watch.driver_sleeps(true);
                 *self.parked.borrow_mut() = Some(cx.waker().clone());
                 Poll::Pending
             })
             .await;
             self.bell.wake_up();
+            self.watch.look_at_usage();
             self.ring.borrow_mut().signal_completions(false);
         }
         self.stopped.set(true);
@@ -262,6 +272,7 @@ impl Driver {
         }
         if self.glommio_polled.get().elapsed() >= POLL_EVERY && wait_for_a_poll().await {
             self.glommio_polled.set(Instant::now());
+            self.watch.look_at_usage();
         } else {
             glommio::executor().yield_task_queue_now().await;
         }
@@ -270,22 +281,38 @@ impl Driver {
     /// True if anything happened, so that tasks may have become ready.
     fn turn(self: &Rc<Self>) -> bool {
         let now = Instant::now();
-        if let Some(began) = self.turn_began.replace(Some(now)) {
-            self.counters.turn_took(now - began);
-        }
+        let took = self.turn_began.replace(Some(now)).map(|began| now - began);
+        self.watch.turn_ended(took, self.turn_worked.take());
         bump(&self.counters.turns, 1);
         self.feed_starved();
         let mut submitted = 0;
         if self.ring.borrow_mut().has_work() || self.left_over.take() {
             bump(&self.counters.enters, 1);
             submitted = self.ring.borrow_mut().enter().expect("io_uring_enter");
+            self.watch.entered(now.elapsed());
         }
         let completed = self.reap();
         let rung = self.bell.take();
         if rung {
             self.look_at_inboxes();
         }
-        submitted + completed > 0 || rung
+        let worked = submitted + completed > 0 || rung;
+        self.turn_worked.set(worked);
+        worked
+    }
+
+    pub(crate) fn vital_signs(&self) -> VitalSigns {
+        VitalSigns {
+            turns: self.counters.turns.get(),
+            enters: self.counters.enters.get(),
+            completions: self.counters.completions.get(),
+            sleeps: self.counters.sleeps.get(),
+            stalls: self.watch.stalls(),
+            preempted: self.watch.preempted(),
+            longest_turn: self.watch.longest_turn(),
+            pool_empty: self.counters.pool_empty.get(),
+            turn_ns: self.watch.turn_ns(),
+        }
     }
 
     fn feed_starved(&self) {

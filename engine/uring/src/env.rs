@@ -7,12 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
-use ringmq_io::{Class, Env};
+use ringmq_io::{Class, Env, VitalSigns};
 
 use crate::disk::UringDisk;
 use crate::mesh::UringMesh;
 use crate::net::UringNet;
-use crate::stats::Stats;
 use crate::tasks::Tasks;
 
 pub(crate) struct Core {
@@ -29,13 +28,6 @@ pub(crate) struct Core {
 
 #[derive(Clone)]
 pub struct UringEnv(pub(crate) Rc<Core>);
-
-impl UringEnv {
-    /// What the core's driver has counted since the start.
-    pub fn stats(&self) -> Stats {
-        self.0.net.driver.counters.snapshot()
-    }
-}
 
 pub(crate) fn seeded() -> RefCell<SmallRng> {
     RefCell::new(SmallRng::from_os_rng())
@@ -93,7 +85,12 @@ impl Env for UringEnv {
         async move { driver.make_way().await }
     }
 
+    #[track_caller]
     fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static) {
         self.0.tasks.spawn(class, task);
+    }
+
+    fn vital_signs(&self) -> VitalSigns {
+        self.0.net.driver.vital_signs()
     }
 }

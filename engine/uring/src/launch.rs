@@ -25,7 +25,7 @@ use crate::env::{Core, UringEnv, seeded};
 use crate::mesh::{MeshBoard, UringMesh};
 use crate::net::UringNet;
 use crate::probe::{ProbeError, probe};
-use crate::tasks::{PREEMPT, Tasks};
+use crate::tasks::{PREEMPT, Tasks, watched};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -122,9 +122,9 @@ impl Seat {
         T: 'static,
     {
         let Seat { core, cores, started, thread, bell, board } = self;
-        let result = match Driver::new(bell.clone()) {
+        let result = match Driver::new(core, bell.clone()) {
             Ok(driver) => {
-                let tasks = Tasks::new();
+                let tasks = Tasks::new(driver.watch.clone());
                 let foreground = tasks.queue(Class::Foreground);
                 let spawn = |task| glommio::spawn_local_into(task, foreground).expect("the queue exists");
                 let bell_task =
@@ -152,6 +152,7 @@ impl Seat {
                 // In the foreground queue like everything it starts, not in glommio's default one.
                 let value = Rc::new(RefCell::new(None));
                 let (slot, work) = (value.clone(), main(env));
+                let work = watched(driver.watch.clone(), Class::Foreground, work);
                 spawn(Box::pin(async move {
                     let result = work.await;
                     *slot.borrow_mut() = Some(result);

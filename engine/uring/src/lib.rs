@@ -28,6 +28,7 @@ pub mod signals;
 mod stats;
 mod stream;
 mod tasks;
+mod watch;
 
 pub use accept::UringListener;
 pub use disk::{DirLock, UringDisk, UringMapped};
@@ -38,5 +39,4 @@ pub use mesh::{UringLanes, UringMesh};
 pub use net::UringNet;
 pub use probe::{ProbeError, probe};
 pub use region::{UringExtent, UringRegion};
-pub use stats::{STALL, Stats};
 pub use stream::{RecvBytes, UringStream};

@@ -4,13 +4,17 @@
 //! sockets are closed and locks released.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use glommio::{Latency, Shares, Task, TaskQueueHandle};
 use ringmq_io::Class;
 use slab::Slab;
+
+use crate::watch::{Place, Watch};
 
 /// glommio's preemption timer: off, in effect. When it fires between glommio's poll of its rings and
 /// its first look at the task queues (the thread lost its CPU there), glommio 0.9 takes the queues for
@@ -22,6 +26,7 @@ pub(crate) const PREEMPT: Duration = Duration::from_secs(3600);
 pub(crate) struct Tasks {
     queues: [TaskQueueHandle; 4],
     running: Rc<RefCell<Slab<Task<()>>>>,
+    watch: Rc<Watch>,
 }
 
 fn slot(class: Class) -> usize {
@@ -35,7 +40,7 @@ fn slot(class: Class) -> usize {
 
 impl Tasks {
     /// Inside the executor.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(watch: Rc<Watch>) -> Self {
         // A latency would arm the preemption timer.
         let queue = |shares, name| {
             glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
@@ -49,6 +54,7 @@ impl Tasks {
                 queue(50, "background"),
             ],
             running: Rc::default(),
+            watch,
         }
     }
 
@@ -56,10 +62,12 @@ impl Tasks {
         self.queues[slot(class)]
     }
 
+    #[track_caller]
     pub(crate) fn spawn(&self, class: Class, task: impl Future<Output = ()> + 'static) {
         let mut running = self.running.borrow_mut();
         let entry = running.vacant_entry();
         let (key, tasks) = (entry.key(), self.running.clone());
+        let task = watched(self.watch.clone(), class, task);
         let wrapped = async move {
             task.await;
             // Not there when the core is ending: then `end` has the handle.
@@ -82,5 +90,19 @@ impl Tasks {
                 task.cancel().await;
             }
         }
+    }
+}
+
+/// The task, with the time of its polls noted as that of whoever calls this.
+#[track_caller]
+pub(crate) fn watched<T>(
+    watch: Rc<Watch>,
+    class: Class,
+    task: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    let place = Place { class, spawned: Location::caller() };
+    async move {
+        let mut task = pin!(task);
+        poll_fn(|cx| watch.poll(place, || task.as_mut().poll(cx))).await
     }
 }
