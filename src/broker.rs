@@ -39,12 +39,17 @@ async fn on_core(env: UringEnv, plan: BrokerPlan) -> Result<()> {
     if env.core() == 0 {
         stop_on_signal(&env, &stop);
     }
-    run_core(env, plan, stop, |ready: Ready| print_ready(&[("broker", ready.advertised)])).await?;
+    run_core(env, plan, stop, |ready: Ready| {
+        print_ready(&[("broker", Some(ready.advertised)), ("admin", ready.admin)])
+    })
+    .await?;
     Ok(())
 }
 
-pub fn print_ready(addresses: &[(&str, SocketAddr)]) {
-    if let Err(error) = ready::print(addresses) {
+/// What has no address is not named.
+pub fn print_ready(addresses: &[(&str, Option<SocketAddr>)]) {
+    let known: Vec<_> = addresses.iter().filter_map(|(name, addr)| Some((*name, (*addr)?))).collect();
+    if let Err(error) = ready::print(&known) {
         tracing::warn!("nobody reads the ready line: {error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The one line on standard output that says that requests are accepted.
 //!
-//! `ready namesrv=IP:PORT broker=IP:PORT`: programs wait for it and read the addresses out of it. A wildcard address is
+//! `ready namesrv=IP:PORT broker=IP:PORT admin=IP:PORT`: programs wait for it and read the addresses out of it. A wildcard address is
 //! shown as the loopback address, where a client on this machine reaches it.
 
 use std::io::{Result, Write};

@@ -67,7 +67,9 @@ async fn on_core(env: UringEnv, mut plan: BrokerPlan, names: NamesrvConfig) -> R
     };
     let addr = server.addr;
     plan.name_servers = vec![NameServer::new(&reachable(addr).to_string())];
-    let print = move |ready: Ready| print_ready(&[("namesrv", addr), ("broker", ready.advertised)]);
+    let print = move |ready: Ready| {
+        print_ready(&[("namesrv", Some(addr)), ("broker", Some(ready.advertised)), ("admin", ready.admin)]);
+    };
     let ended = run_core(env, plan, stop, print).await;
     names_stop.signal();
     server.stopped().await;

@@ -26,6 +26,7 @@ use ringmq_wire::message_id::OffsetIds;
 use crate::config::{BrokerConfig, FlushMode};
 use crate::core::Identity;
 use crate::reply::{Refusal, Responder};
+use crate::stages::{Began, Stage, Stages};
 
 /// Entries answered between two yields.
 const ANSWERS_PER_TURN: usize = 512;
@@ -80,6 +81,8 @@ pub struct Pending<E: Env> {
 struct Entry<E: Env> {
     pending: Pending<E>,
     appended_ns: u64,
+    /// The same, if this one is timed.
+    began: Began,
 }
 
 type Line<E> = RefCell<VecDeque<Entry<E>>>;
@@ -99,10 +102,17 @@ pub struct AckQueue<E: Env> {
     offset_ids: OffsetIds,
     region: String,
     trace_on: bool,
+    stages: Rc<Stages>,
 }
 
 impl<E: Env> AckQueue<E> {
-    pub fn new(env: &E, shard: &Shard<E>, config: &BrokerConfig, identity: &Identity) -> Rc<Self> {
+    pub fn new(
+        env: &E,
+        shard: &Shard<E>,
+        config: &BrokerConfig,
+        identity: &Identity,
+        stages: &Rc<Stages>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             env: env.clone(),
             shard: shard.clone(),
@@ -114,6 +124,7 @@ impl<E: Env> AckQueue<E> {
             offset_ids: OffsetIds::new(identity.store_host),
             region: identity.region.clone(),
             trace_on: identity.trace_on,
+            stages: stages.clone(),
         })
     }
 
@@ -134,7 +145,7 @@ impl<E: Env> AckQueue<E> {
         let line = if to_disk { &self.synced } else { &self.kill_safe };
         let mut line = line.borrow_mut();
         debug_assert!(line.back().is_none_or(|last| last.pending.end <= pending.end));
-        line.push_back(Entry { pending, appended_ns });
+        line.push_back(Entry { pending, appended_ns, began: self.stages.begin(&self.env, Stage::Flush) });
         if to_disk {
             if line.len() == 1 {
                 self.first_to_sync.notify();
@@ -224,7 +235,9 @@ impl<E: Env> AckQueue<E> {
 
     fn take_safe(&self, line: &Line<E>, mark: u64) -> Option<Pending<E>> {
         let mut line = line.borrow_mut();
-        line.pop_front_if(|first| first.pending.end <= mark).map(|entry| entry.pending)
+        let Entry { pending, began, .. } = line.pop_front_if(|first| first.pending.end <= mark)?;
+        self.stages.end(&self.env, Stage::Flush, began);
+        Some(pending)
     }
 
     async fn refuse_all(&self, line: &Line<E>, latched: &Latched) {

@@ -11,13 +11,16 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use ringmq_store::QueueEnd;
 use ringmq_transport::{ConnId, OwnedFrame};
 
 use crate::client_call::ClientCall;
 use crate::control_plane::WantedTopic;
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Refusal;
+use crate::snapshot::CoreSnapshot;
 use crate::stats::CoreStats;
+use crate::traffic::Counted;
 
 /// What one core asks another.
 #[derive(Clone, Debug)]
@@ -51,6 +54,17 @@ pub enum Question {
     Record {
         shard: u16,
         physical: u64,
+    },
+    Snapshot,
+    /// Rows of traffic, from a cursor on.
+    Traffic {
+        cursor: usize,
+    },
+    /// Where the queues of a shard of the core that is asked end, from a cursor on.
+    QueueEnds {
+        shard: u16,
+        cursor: usize,
+        most: usize,
     },
     /// Of the control core.
     CreateTopic(WantedTopic),
@@ -92,6 +106,10 @@ pub enum Answer {
     Dropped(Result<(), String>),
     Records(Result<Vec<Vec<u8>>, String>),
     Stats(CoreStats),
+    Snapshot(Box<CoreSnapshot>),
+    /// With the cursor that goes on, if there are more.
+    Traffic(Vec<Counted>, Option<usize>),
+    QueueEnds(Vec<QueueEnd>, Option<usize>),
     Created(Result<(), Refusal>),
     Producer(Option<ConnId>),
     Called(Result<OwnedFrame, String>),

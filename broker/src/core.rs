@@ -27,6 +27,7 @@ use crate::pending::{Book, Books};
 use crate::placement::Placement;
 use crate::reply::Origin;
 use crate::request::{OwnedRequest, Target};
+use crate::stages::{Stage, Stages};
 use crate::stats::{CoreStats, Counters};
 use crate::tables::{TableChange, Tables, Topic};
 
@@ -88,6 +89,7 @@ pub struct Core<E: Env> {
     pub tables: Tables,
     pub hop: Rc<Hop<E>>,
     pub counters: Counters,
+    pub stages: Rc<Stages>,
     /// Of the connections, in both directions.
     pub transport: Rc<ringmq_transport::Counters>,
     pub lifecycle: Lifecycle,
@@ -112,12 +114,13 @@ impl<E: Env> Core<E> {
         hop: Rc<Hop<E>>,
         shards: Vec<OpenShard<E>>,
     ) -> Rc<Self> {
+        let stages: Rc<Stages> = Rc::default();
         let mut by_id: Vec<Option<LocalShard<E>>> = (0..placement.shards()).map(|_| None).collect();
         for OpenShard { shard, books } in shards {
             assert_eq!(placement.core(shard.id()), env.core(), "shard {} is not of this core", shard.id());
             let id = usize::from(shard.id());
             by_id[id] = Some(LocalShard {
-                acks: AckQueue::new(env, &shard, &config, &identity),
+                acks: AckQueue::new(env, &shard, &config, &identity, &stages),
                 parked: Parked::new(),
                 timers: books.timers,
                 shard,
@@ -138,6 +141,7 @@ impl<E: Env> Core<E> {
             placement,
             hop,
             counters: Counters::default(),
+            stages,
             transport: Rc::default(),
             lifecycle: Lifecycle::default(),
             carried: Carried::default(),
@@ -304,6 +308,16 @@ impl<E: Env> Core<E> {
         match question {
             Question::Queue { topic, queue_id } => Answer::Queue(self.queue_state(&topic, queue_id)),
             Question::Stats => Answer::Stats(self.stats()),
+            Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
+            Question::Traffic { cursor } => {
+                let (rows, next) = self.tables.traffic.some(cursor);
+                Answer::Traffic(rows, next)
+            }
+            Question::QueueEnds { shard, cursor, most } => {
+                let local = self.local(shard).expect("asked of the core that runs the shard");
+                let (ends, next) = local.shard.queue_ends(cursor, most);
+                Answer::QueueEnds(ends, next)
+            }
             Question::DropQueues { topic } => {
                 let mut outcome = Ok(());
                 for local in self.local_shards() {
@@ -378,7 +392,8 @@ impl<E: Env> Core<E> {
 
     fn on_core_message(self: &Rc<Self>, from: usize, message: MessageOf<E>) {
         match message {
-            CoreMessage::Request { conn, peer, target, frame } => {
+            CoreMessage::Request { conn, peer, target, frame, began } => {
+                self.stages.end(&self.env, Stage::Hop, began);
                 let origin = Origin::Remote { hop: self.hop.clone(), conn };
                 self.handle_hopped(OwnedRequest { frame, peer, origin, target: Some(target) });
             }

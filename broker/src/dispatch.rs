@@ -18,6 +18,7 @@ use crate::handlers;
 use crate::hop::CoreMessage;
 use crate::reply::Origin;
 use crate::request::{Handled, LocalFuture, OwnedRequest, Request, Target};
+use crate::stages::Stage;
 
 impl<E: Env> Service<E> for Core<E> {
     fn on_request(self: &Rc<Self>, conn: &Rc<Connection<E>>, frame: FrameRef<'_>) -> Flow {
@@ -69,7 +70,8 @@ impl<E: Env> Core<E> {
             return;
         }
         let frame = request.to_owned_request().frame;
-        if let Err(full) = self.hop.request(to, request.conn(), request.peer, target, frame) {
+        let began = self.stages.begin(&self.env, Stage::Hop);
+        if let Err(full) = self.hop.request(to, request.conn(), request.peer, target, frame, began) {
             request.responder().refuse(response_code::SYSTEM_BUSY, &format!("[RINGMQ_BUSY] {full}"));
         }
     }

@@ -27,6 +27,7 @@ use thiserror::Error;
 use crate::ask::{Answer, Question};
 use crate::control_plane::CarriedCommit;
 use crate::request::Target;
+use crate::stages::Began;
 use crate::stats::add;
 use crate::tables::TableChange;
 
@@ -55,6 +56,8 @@ pub enum CoreMessage<X> {
         peer: SocketAddr,
         target: Target,
         frame: OwnedFrame,
+        /// When, if this one is timed.
+        began: Began,
     },
     /// Home core → connection's core: whole frames to send. Waits for room; lost only with the connection.
     Reply {
@@ -178,11 +181,12 @@ impl<E: Env> Hop<E> {
         peer: SocketAddr,
         target: Target,
         frame: OwnedFrame,
+        began: Began,
     ) -> Result<(), LaneFull> {
         debug_assert_ne!(to, self.core);
         add(&self.requests, 1);
         let waiting = self.outboxes[to].waiting.borrow().len();
-        let message = CoreMessage::Request { conn, peer, target, frame };
+        let message = CoreMessage::Request { conn, peer, target, frame, began };
         if waiting == 0 && self.lanes.try_send(to, message).is_ok() {
             return Ok(());
         }
@@ -225,6 +229,11 @@ impl<E: Env> Hop<E> {
         for to in (0..self.outboxes.len()).filter(|to| *to != self.core) {
             self.send(to, message());
         }
+    }
+
+    /// Messages to core `to` that are in its lane, and that wait for room in it.
+    pub fn waiting(&self, to: usize) -> (usize, usize) {
+        (self.lanes.waiting(to), self.outboxes[to].waiting.borrow().len())
     }
 
     /// Whole frames for a connection of another core.

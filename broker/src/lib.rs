@@ -14,6 +14,7 @@
 #![allow(async_fn_in_trait)] // single-threaded on purpose: no future here is Send
 
 pub mod ack;
+pub mod admin;
 pub mod ask;
 pub mod carried;
 pub mod client_call;
@@ -31,10 +32,14 @@ pub mod own_message;
 pub mod parked;
 pub mod pending;
 pub mod placement;
+pub mod rates;
 pub mod recall_handle;
 pub mod reply;
 pub mod request;
+pub mod snapshot;
+pub mod stages;
 pub mod start;
 pub mod stats;
 pub mod tables;
 pub mod timers;
+pub mod traffic;

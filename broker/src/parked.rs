@@ -21,6 +21,7 @@ use ringmq_wire::code::response_code;
 use crate::core::Core;
 use crate::handlers;
 use crate::request::{Handled, LocalFuture, OwnedRequest, Request, Target};
+use crate::stats::add;
 
 /// Sends let in between two yields.
 const LET_IN_PER_TURN: usize = 64;
@@ -105,6 +106,7 @@ impl<E: Env> Core<E> {
                 parked.len(),
                 parked.bytes.get()
             );
+            add(&self.counters.full.waiting_sends, 1);
             request.responder().refuse(response_code::SYSTEM_BUSY, &remark);
             return None;
         }

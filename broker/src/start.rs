@@ -21,6 +21,7 @@ use ringmq_store::{OpenError, RetentionConfig, Shard, StoreConfig, StoreHandle, 
 use ringmq_transport::{ServerConfig, listen_patiently, serve};
 use thiserror::Error;
 
+use crate::admin::{self, Taken};
 use crate::config::{BrokerConfig, FlushMode};
 use crate::control::registration::NameServer;
 use crate::control::{Control, Metadata};
@@ -49,6 +50,8 @@ pub struct Ready {
     pub listen: SocketAddr,
     /// What name servers tell clients.
     pub advertised: SocketAddr,
+    /// Where `/metrics` and `/healthz` are, unless that is switched off.
+    pub admin: Option<SocketAddr>,
 }
 
 #[derive(Debug, Error)]
@@ -61,6 +64,8 @@ pub enum StartError {
     Listen { addr: SocketAddr, source: std::io::Error },
     #[error("the waiting messages of shard {shard} cannot be read: {source}")]
     Waiting { shard: u16, source: std::io::Error },
+    #[error("cannot listen on {addr} for metrics (metricsPromExporterPort): {source}")]
+    Admin { addr: SocketAddr, source: std::io::Error },
     #[error("another core could not start: {0}")]
     Peer(String),
     #[error("the broker ended before it was started")]
@@ -97,7 +102,7 @@ async fn run_first<E: Env>(
 ) -> Result<(), StartError> {
     let peers = env.cores() - 1;
     let prepared = prepare(env, &plan).await;
-    let (store, metadata, listener) = match prepared {
+    let Prepared { store, metadata, listener, admin } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             hop.broadcast(|| CoreMessage::Stop);
@@ -122,6 +127,10 @@ async fn run_first<E: Env>(
     core.set_control(control.clone());
     hop.broadcast(|| CoreMessage::Serve);
     listen_on(&core, listener);
+    let admin_addr = admin.as_ref().map(Taken::addr);
+    if let Some(taken) = admin {
+        admin::serve(&control, taken);
+    }
     control.register_at(&plan.name_servers);
     let registered = async {
         control.first_registration().await;
@@ -132,7 +141,7 @@ async fn run_first<E: Env>(
         false
     };
     if registered.or(stopped_first).await {
-        ready(Ready { listen, advertised: core.identity.store_host });
+        ready(Ready { listen, advertised: core.identity.store_host, admin: admin_addr });
         stop.wait().await;
     }
     tracing::info!("the broker stops");
@@ -173,18 +182,25 @@ async fn run_other<E: Env>(env: &E, plan: BrokerPlan, hop: Rc<Hop<E>>) -> Result
     synced.map_err(StartError::Sync)
 }
 
-/// What only core 0 opens: the data directory, the metadata, the port.
-async fn prepare<E: Env>(
-    env: &E,
-    plan: &BrokerPlan,
-) -> Result<(StoreHandle<E>, Metadata<E>, ListenerOf<E>), StartError> {
+/// What only core 0 opens: the data directory, the metadata, the ports.
+struct Prepared<E: Env> {
+    store: StoreHandle<E>,
+    metadata: Metadata<E>,
+    listener: ListenerOf<E>,
+    admin: Option<Taken<E>>,
+}
+
+async fn prepare<E: Env>(env: &E, plan: &BrokerPlan) -> Result<Prepared<E>, StartError> {
     let store = open_or_adopt(env, plan).await?;
     let metadata = Metadata::open(env, &metadata_dir(&plan.config)).await?;
     let addr = SocketAddr::new(plan.config.bind_address, plan.config.listen_port);
     let sharing = if env.cores() > 1 { Sharing::First } else { Sharing::Alone };
     let listener =
         listen_patiently(env, addr, sharing).await.map_err(|source| StartError::Listen { addr, source })?;
-    Ok((store, metadata, listener))
+    let admin = admin::listen(env, &plan.config)
+        .await
+        .map_err(|(addr, source)| StartError::Admin { addr, source })?;
+    Ok(Prepared { store, metadata, listener, admin })
 }
 
 /// Without a shard count in the configuration, a store keeps the one it was made with.

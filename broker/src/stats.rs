@@ -98,11 +98,31 @@ pub struct Counters {
     pub pulls_for_news: Cell<u64>,
     /// Reads from segments under way now.
     pub cold_reads: Cell<u64>,
+    /// Requests refused for want of room, lanes, rings and disks apart.
+    pub full: Full,
     /// Requests refused as not supported, by code; bounded, since a client chooses the code.
     unsupported: RefCell<BTreeMap<i32, u64>>,
     unsupported_total: Cell<u64>,
     /// Messages refused because they ask for what is not built yet, by property.
     refused_features: RefCell<BTreeMap<&'static str, u64>>,
+}
+
+/// What was full when it was needed.
+#[derive(Debug, Default)]
+pub struct Full {
+    pub waiting_sends: Cell<u64>,
+    pub cold_reads: Cell<u64>,
+    pub holds: Cell<u64>,
+}
+
+impl Full {
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("waiting sends", self.waiting_sends.get()),
+            ("cold reads", self.cold_reads.get()),
+            ("holds", self.holds.get()),
+        ]
+    }
 }
 
 /// Different codes that are counted apart; RocketMQ knows 170.

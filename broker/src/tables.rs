@@ -17,6 +17,7 @@ use ringmq_store::{QueueRef, Shard};
 use crate::control::names;
 use crate::filter::Wanted;
 use crate::placement::Placement;
+use crate::traffic::{Row, Traffic};
 
 /// Permission bits of a topic and of the broker.
 pub const PERM_READ: u32 = 4;
@@ -90,6 +91,16 @@ pub struct Topic {
     pub retry: bool,
     /// Store references of the local queues, made when the first is asked for.
     queues: OnceCell<Box<[Cell<Option<QueueRef>>]>>,
+    /// What is counted of it on this core; goes over to the entry that replaces this one.
+    rows: Rc<Rows>,
+}
+
+/// The rows of traffic of one topic, made when the first message is counted.
+#[derive(Debug, Default)]
+struct Rows {
+    incoming: OnceCell<Rc<Row>>,
+    /// By group; a topic has few.
+    outgoing: RefCell<HashMap<Box<str>, Rc<Row>>>,
 }
 
 impl Topic {
@@ -100,8 +111,32 @@ impl Topic {
             reserved: names::is_reserved_for_broker(&settings.name),
             retry: settings.name.starts_with(names::RETRY_PREFIX),
             queues: OnceCell::new(),
+            rows: Rc::default(),
             settings,
         }
+    }
+
+    /// Where messages that come in are counted.
+    pub fn incoming(&self, traffic: &Traffic) -> &Row {
+        self.rows.incoming.get_or_init(|| traffic.row(&self.settings.name, None))
+    }
+
+    /// Where messages are counted that go out to a group.
+    pub fn outgoing(&self, traffic: &Traffic, group: &str) -> Rc<Row> {
+        let mut rows = self.rows.outgoing.borrow_mut();
+        match rows.get(group) {
+            Some(row) => row.clone(),
+            None => {
+                let row = traffic.row(&self.settings.name, Some(group));
+                rows.insert(group.into(), row.clone());
+                row
+            }
+        }
+    }
+
+    fn forget_rows(&self, traffic: &Traffic) {
+        self.rows.incoming.get().into_iter().for_each(|row| traffic.forget(row));
+        self.rows.outgoing.borrow().values().for_each(|row| traffic.forget(row));
     }
 
     pub fn name(&self) -> &str {
@@ -152,6 +187,8 @@ pub struct Tables {
     consumers: RefCell<HashMap<Box<str>, Rc<Consumers>>>,
     broker_permission: Cell<u32>,
     changed: Event,
+    /// What is counted by topic and group.
+    pub traffic: Traffic,
 }
 
 impl Tables {
@@ -163,6 +200,7 @@ impl Tables {
             consumers: RefCell::default(),
             broker_permission: Cell::new(broker_permission),
             changed: Event::new(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -195,11 +233,17 @@ impl Tables {
     pub fn apply(&self, change: TableChange) {
         match change {
             TableChange::Topic(settings) => {
-                let topic = Topic::new(settings, &self.placement);
-                self.topics.borrow_mut().insert(topic.settings.name.clone(), Rc::new(topic));
+                let mut topic = Topic::new(settings, &self.placement);
+                let mut topics = self.topics.borrow_mut();
+                if let Some(before) = topics.get(&topic.settings.name) {
+                    topic.rows = before.rows.clone();
+                }
+                topics.insert(topic.settings.name.clone(), Rc::new(topic));
             }
             TableChange::TopicGone(name) => {
-                self.topics.borrow_mut().remove(&name);
+                if let Some(topic) = self.topics.borrow_mut().remove(&name) {
+                    topic.forget_rows(&self.traffic);
+                }
             }
             TableChange::Group(settings) => {
                 self.groups.borrow_mut().insert(settings.name.clone(), Rc::new(settings));
@@ -250,5 +294,36 @@ mod tests {
         assert!(tables.broker_writable());
         tables.apply(TableChange::BrokerPermission(PERM_READ));
         assert!(!tables.broker_writable() && tables.broker_readable());
+    }
+
+    #[test]
+    fn what_is_counted_of_a_topic_outlives_a_change_of_it_but_not_the_topic() {
+        let tables = Tables::new(Placement::new(1, 1), 6);
+        let mut settings = TopicSettings {
+            name: "orders".into(),
+            read_queues: 1,
+            write_queues: 1,
+            perm: PERM_READ | PERM_WRITE,
+            sys_flag: 0,
+            order: false,
+            multi_tag: false,
+        };
+        let count = |settings: &TopicSettings| {
+            tables.apply(TableChange::Topic(settings.clone()));
+            let topic = tables.topic("orders").unwrap();
+            topic.incoming(&tables.traffic).count(1, 10);
+            topic.outgoing(&tables.traffic, "g").count(2, 20);
+            let (rows, _) = tables.traffic.some(0);
+            let mut counted: Vec<_> =
+                rows.iter().map(|row| (row.group.is_some(), row.messages, row.bytes)).collect();
+            counted.sort_unstable();
+            counted
+        };
+        assert_eq!(count(&settings), [(false, 1, 10), (true, 2, 20)]);
+        settings.write_queues = 2;
+        assert_eq!(count(&settings), [(false, 2, 20), (true, 4, 40)]);
+        tables.apply(TableChange::TopicGone("orders".into()));
+        assert_eq!(tables.traffic.some(0).0, []);
+        assert_eq!(count(&settings), [(false, 1, 10), (true, 2, 20)]);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmq_broker::hop::{CoreMessage, Hop};
 use ringmq_broker::request::Target;
+use ringmq_broker::stages::Began;
 use ringmq_io::limits::LANE_MESSAGES_MAX;
 use ringmq_io::{Chunk, Disk, Env, Lanes, Lease, Mesh, Region};
 use ringmq_simenv::{SimEnv, World};
@@ -46,7 +47,7 @@ async fn full_lane(env: SimEnv, hop: Rc<Hop<SimEnv>>) {
     let target = Target::Shard(1);
     let peer = "10.0.0.9:4000".parse().unwrap();
     if env.core() == 0 {
-        let request = || hop.request(1, CONN, peer, target, frame());
+        let request = || hop.request(1, CONN, peer, target, frame(), Began::NEVER);
         for _ in 0..LANE_MESSAGES_MAX {
             request().unwrap();
         }

@@ -20,6 +20,8 @@ pub struct Server {
     pub process: Process,
     pub namesrv: Option<String>,
     pub broker: Option<String>,
+    /// The port of metrics, unless that is switched off.
+    pub admin: Option<String>,
 }
 
 /// `ringmq standalone` on one directory, which can be killed and started again on the same ports.
@@ -100,7 +102,7 @@ impl Server {
         command.args(["namesrv", "--port", &port, "--dir"]).arg(dir.join("apache-namesrv"));
         let mut process = Process::start("apache-namesrv", &mut command, dir);
         process.line_starting("The Name Server boot success", APACHE_START);
-        Self { process, namesrv: Some(format!("127.0.0.1:{port}")), broker: None }
+        Self { process, namesrv: Some(format!("127.0.0.1:{port}")), broker: None, admin: None }
     }
 
     /// Apache's broker alone, registered with a name server that runs already.
@@ -114,7 +116,7 @@ impl Server {
             .args(["waitTimeMillsInSendQueue=20000", "osPageCacheBusyTimeOutMills=20000"]);
         let mut process = Process::start("apache-broker", &mut command, dir);
         process.line_starting("The broker[", APACHE_START);
-        Self { process, namesrv: None, broker: Some(format!("127.0.0.1:{port}")) }
+        Self { process, namesrv: None, broker: Some(format!("127.0.0.1:{port}")), admin: None }
     }
 
     fn ready(mut process: Process, limit: Duration) -> Self {
@@ -124,7 +126,7 @@ impl Server {
                 .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
                 .map(ToOwned::to_owned)
         };
-        Self { namesrv: address("namesrv"), broker: address("broker"), process }
+        Self { namesrv: address("namesrv"), broker: address("broker"), admin: address("admin"), process }
     }
 
     pub fn namesrv(&self) -> &str {
@@ -133,6 +135,10 @@ impl Server {
 
     pub fn broker(&self) -> &str {
         self.broker.as_deref().unwrap_or_else(|| self.process.fail("no `broker=` in the ready line"))
+    }
+
+    pub fn admin(&self) -> &str {
+        self.admin.as_deref().unwrap_or_else(|| self.process.fail("no `admin=` in the ready line"))
     }
 
     /// SIGTERM; the exit status has to be 0.

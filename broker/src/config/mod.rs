@@ -18,7 +18,7 @@ use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
 use crate::timers::DelayLevels;
 use value::Value;
-pub use value::{BrokerRole, FlushMode, Hours};
+pub use value::{BrokerRole, Exporter, ExporterPort, FlushMode, Hours, OptionalIp};
 
 /// What the defaults depend on; found out by the process, not here.
 #[derive(Clone, Debug)]
@@ -175,6 +175,12 @@ keys! {
     timer_max_delay_sec: u64 = "timerMaxDelaySec", |_| 10 * 365 * 24 * 3600;
 
     recall_message_enable: bool = "recallMessageEnable", |_| false;
+    // What is shown of all that. RocketMQ's default is DISABLE.
+    metrics_exporter_type: Exporter = "metricsExporterType", |_| Exporter::Prom;
+    /// 0 picks a free port.
+    metrics_prom_exporter_port: ExporterPort = "metricsPromExporterPort", |_| ExporterPort::Default;
+    /// Empty: `bindAddress`.
+    metrics_prom_exporter_host: OptionalIp = "metricsPromExporterHost", |_| OptionalIp(None);
 
     // Ours.
     /// Shards of a new store; 0: one for each core. A store keeps the number that it was made with.
@@ -205,11 +211,15 @@ const REFUSED: &[(&str, &str, &str)] = &[
 ];
 
 /// Keys that are honoured, but not with this value.
-const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[(
-    "brokerRole",
-    "SYNC_MASTER",
-    "there are no slaves to wait for; an acknowledgement means what flushDiskType says",
-)];
+const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
+    (
+        "brokerRole",
+        "SYNC_MASTER",
+        "there are no slaves to wait for; an acknowledgement means what flushDiskType says",
+    ),
+    ("metricsExporterType", "OTLP_GRPC", "metrics are told by the Prometheus exporter only, which is on"),
+    ("metricsExporterType", "LOG", "metrics are told by the Prometheus exporter only, which is on"),
+];
 
 impl BrokerConfig {
     /// Reads a `broker.conf`. Of a repeated key the last value counts, as in Java.

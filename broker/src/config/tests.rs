@@ -72,3 +72,19 @@ fn the_properties_text_reads_back_to_the_same_configuration() {
     assert_eq!(warnings, []);
     assert_eq!(again, config);
 }
+
+#[test]
+fn the_exporter_is_on_unless_it_is_switched_off() {
+    let parse = |text: &str| BrokerConfig::parse(text, &host()).unwrap();
+    let (config, _) = parse("");
+    assert!(config.metrics_exporter_type.is_on());
+    assert!(matches!(config.metrics_prom_exporter_port, ExporterPort::Default));
+    let (config, warnings) = parse("metricsExporterType=DISABLE\nmetricsPromExporterPort=5557\n");
+    assert!(!config.metrics_exporter_type.is_on() && warnings.is_empty());
+    assert!(matches!(config.metrics_prom_exporter_port, ExporterPort::Chosen(5557)));
+    let (config, warnings) = parse("metricsExporterType=OTLP_GRPC\nmetricsPromExporterHost=10.0.0.1\n");
+    assert!(config.metrics_exporter_type.is_on());
+    assert_eq!(config.metrics_prom_exporter_host, OptionalIp(Some(IpAddr::from([10, 0, 0, 1]))));
+    assert_eq!(warnings.len(), 1);
+    assert!(BrokerConfig::parse("metricsPromExporterHost=here", &host()).is_err());
+}

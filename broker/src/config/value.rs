@@ -31,6 +31,53 @@ pub enum BrokerRole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hours(pub Vec<u8>);
 
+/// `metricsExporterType`: of RocketMQ's four, the Prometheus exporter and none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exporter {
+    Disable,
+    OtlpGrpc,
+    Prom,
+    Log,
+}
+
+impl Exporter {
+    pub fn is_on(self) -> bool {
+        self != Self::Disable
+    }
+}
+
+/// `metricsPromExporterPort`.
+#[derive(Clone, Copy, Debug)]
+pub enum ExporterPort {
+    /// Nobody has asked for one.
+    Default,
+    Chosen(u16),
+}
+
+impl ExporterPort {
+    pub const DEFAULT: u16 = 5557;
+
+    fn number(self) -> u16 {
+        match self {
+            Self::Default => Self::DEFAULT,
+            Self::Chosen(port) => port,
+        }
+    }
+}
+
+/// Who has chosen a port is not part of its value: a configuration that was shown reads back to the same one.
+impl PartialEq for ExporterPort {
+    fn eq(&self, other: &Self) -> bool {
+        self.number() == other.number()
+    }
+}
+
+impl Eq for ExporterPort {}
+
+/// An address, or none: then another key's counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionalIp(pub Option<IpAddr>);
+
 macro_rules! parsed {
     ($($type:ty, $expected:literal;)*) => {$(
         impl Value for $type {
@@ -140,5 +187,51 @@ impl Value for Hours {
     fn show(&self) -> String {
         let hours: Vec<_> = self.0.iter().map(|hour| format!("{hour:02}")).collect();
         hours.join(";")
+    }
+}
+
+impl Value for Exporter {
+    const EXPECTED: &'static str = "DISABLE or PROM";
+    fn read(text: &str) -> Option<Self> {
+        // RocketMQ takes the names and their numbers.
+        match text {
+            "DISABLE" | "0" => Some(Self::Disable),
+            "OTLP_GRPC" | "1" => Some(Self::OtlpGrpc),
+            "PROM" | "2" => Some(Self::Prom),
+            "LOG" | "3" => Some(Self::Log),
+            _ => None,
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Disable => "DISABLE",
+            Self::OtlpGrpc => "OTLP_GRPC",
+            Self::Prom => "PROM",
+            Self::Log => "LOG",
+        }
+        .into()
+    }
+}
+
+impl Value for ExporterPort {
+    const EXPECTED: &'static str = <u16 as Value>::EXPECTED;
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self::Chosen)
+    }
+    fn show(&self) -> String {
+        self.number().to_string()
+    }
+}
+
+impl Value for OptionalIp {
+    const EXPECTED: &'static str = "an IP address, or nothing";
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        text.parse().ok().map(|ip| Self(Some(ip)))
+    }
+    fn show(&self) -> String {
+        self.0.map(|ip| ip.to_string()).unwrap_or_default()
     }
 }

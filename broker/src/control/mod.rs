@@ -47,6 +47,7 @@ use registration::Registration;
 use system_topics::SystemTopics;
 
 use crate::core::Core;
+use crate::rates::{self, Rates};
 use crate::reply::Refusal;
 use crate::tables::TableChange;
 
@@ -97,6 +98,7 @@ pub struct Control<E: Env> {
     pub locks: RefCell<Locks>,
     pub registration: Registration<E>,
     pub started_ms: i64,
+    pub rates: Rates,
     log: MetaLog<E>,
     last_entry: Cell<u64>,
     entry_at_start: u64,
@@ -142,6 +144,7 @@ impl<E: Env> Control<E> {
             locks: RefCell::default(),
             registration: Registration::new(),
             started_ms: now,
+            rates: Rates::default(),
             last_entry: Cell::new(log.last_lsn()),
             entry_at_start: log.last_lsn(),
             snapshot_bytes: Cell::new(snapshot_bytes),
@@ -159,6 +162,7 @@ impl<E: Env> Control<E> {
         env.spawn(Class::Flush, control.clone().journal_gathered_commits());
         env.spawn(Class::Background, control.clone().expire_silent_clients());
         env.spawn(Class::Background, control.clone().keep_journal_short());
+        env.spawn(Class::Background, rates::sample(control.clone()));
         control
     }
 
@@ -182,6 +186,11 @@ impl<E: Env> Control<E> {
             }
             other => other.map_err(|unwilling| announce::unwilling(&unwilling)),
         }
+    }
+
+    /// Why the journal has failed for good, if it has.
+    pub fn journal_latched(&self) -> Option<String> {
+        self.log.latched().map(|latched| latched.to_string())
     }
 
     /// Number of the journal's last entry: tells whether something was changed.

@@ -28,8 +28,10 @@ use crate::core::Core;
 use crate::filter::{Wanted, chooses};
 use crate::reply::Responder;
 use crate::request::{Handled, Request, Target};
+use crate::stages::Stage;
 use crate::stats::add;
 use crate::tables::{GroupSettings, Subscription, Topic};
+use crate::traffic::Row;
 
 /// How long a pull waits for the heartbeat that its subscription is to come with: a client that is refused waits 3 s.
 const NEWS_WAIT: Duration = Duration::from_secs(2);
@@ -50,6 +52,8 @@ pub struct Pull {
     max_messages: u32,
     topic_sys_flag: i32,
     group_sys_flag: i32,
+    /// Where what it gets is counted.
+    row: Rc<Row>,
     /// `None`: all messages.
     filter: Option<Rc<Subscription>>,
 }
@@ -143,6 +147,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         max_messages: header.max_msg_nums.max(1) as u32,
         topic_sys_flag: topic.settings.sys_flag,
         group_sys_flag: group.sys_flag,
+        row: topic.outgoing(&core.tables.traffic, header.consumer_group),
         filter: match filter {
             Filter::Some(subscription) => Some(subscription),
             Filter::All | Filter::AllForNow => None,
@@ -275,6 +280,7 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
     let shard = &local.shard;
     let config = &core.config;
     let max_messages = pull.max_messages.min(config.max_transfer_count_in_memory);
+    let began = core.stages.begin(&core.env, Stage::Pull);
     let limits = ReadLimits {
         max_messages,
         max_bytes_hot: config.max_transfer_bytes_in_memory as usize,
@@ -290,6 +296,7 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
         }
         Wanted::Bad(_) => unreachable!("a pull without a good expression is refused"),
     };
+    core.stages.end(&core.env, Stage::Pull, began);
     let (code, next, remark) = match outcome {
         ReadOutcome::Found(plan) => return answer_found(core, shard, pull, responder, plan, limits),
         ReadOutcome::NoneMatched { next_offset } => {
@@ -310,6 +317,7 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
     {
         let deadline = core.env.monotonic_ns().saturating_add(patience.as_nanos() as u64);
         if let Err((pull, responder)) = core.holds.hold(pull, responder, deadline) {
+            add(&core.counters.full.holds, 1);
             answer_empty(core, &pull, responder, code, next, remark);
         }
         return;
@@ -342,6 +350,7 @@ fn answer_found<E: Env>(
     if core.counters.cold_reads.get() >= COLD_READS_PER_CORE_MAX as u64 {
         let remark =
             format!("[RINGMQ_BUSY] {COLD_READS_PER_CORE_MAX} reads from disk are under way on this core");
+        add(&core.counters.full.cold_reads, 1);
         responder.refuse(response_code::SYSTEM_BUSY, &remark);
         return;
     }
@@ -401,6 +410,7 @@ fn answer_fetched<E: Env>(
     add(&core.counters.pulls_found, 1);
     add(&core.counters.get_messages, u64::from(messages));
     add(&core.counters.get_bytes, bytes as u64);
+    pull.row.count(u64::from(messages), bytes as u64);
     let bounds = shard.bounds(pull.queue);
     responder.answer_with_body(
         |out, opaque| {

@@ -1,7 +1,7 @@
 //! GET_BROKER_RUNTIME_INFO (28): what this broker has done and how it is, as a table of texts.
 //!
 //! Only figures that are known are told: those which RocketMQ's tools parse without looking whether they are there
-//! (`clusterList`, the dashboard) are always among them. Rates are not kept yet and told as 0.0.
+//! (`clusterList`, the dashboard) are always among them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use ringmq_io::{Class, Disk, Env, Space};
 use ringmq_wire::json_dialect::{self, KvTable};
 
 use crate::control::Control;
+use crate::rates::Rate;
 use crate::request::{Handled, Request};
 use crate::stats::CoreStats;
 
@@ -54,8 +55,14 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     ] {
         put(key, "0".into());
     }
-    for key in ["putTps", "getTransferredTps", "getTotalTps", "getFoundTps", "getMissTps"] {
-        put(key, "0.0 0.0 0.0".into());
+    for (key, rate) in [
+        ("putTps", Rate::Puts),
+        ("getTransferredTps", Rate::Transferred),
+        ("getTotalTps", Rate::Gets),
+        ("getFoundTps", Rate::Found),
+        ("getMissTps", Rate::Missed),
+    ] {
+        put(key, control.rates.shown(rate));
     }
 
     // The index is never behind the log, nothing queues in front of a thread pool, and no timer has slots.

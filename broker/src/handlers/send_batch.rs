@@ -14,7 +14,7 @@ use super::send_message::{Placed, refuse_append, refuse_size, refuse_traits};
 use crate::ack::{Pending, UniqueKey};
 use crate::control::names::{RETRY_PREFIX, TOPIC_CHARS_MAX};
 use crate::request::Handled;
-use crate::stats::add;
+use crate::stages::Stage;
 use crate::timers;
 
 pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
@@ -54,10 +54,11 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
             Err(error) => return refuse_append(placed, error.into()),
         }
     }
+    let began = core.stages.begin(&core.env, Stage::Append);
     match placed.local.shard.append_batch(placed.queue, &records) {
         Ok(appended) => {
-            add(&core.counters.put_messages, records.len() as u64);
-            add(&core.counters.put_bytes, body.len() as u64);
+            core.stages.end(&core.env, Stage::Append, began);
+            placed.count(records.len() as u64, body.len() as u64, appended.bytes);
             if request.command.is_oneway() {
                 return Handled::Done;
             }

@@ -22,6 +22,7 @@ use crate::control::names;
 use crate::control_plane::WantedTopic;
 use crate::core::{Core, LocalShard};
 use crate::request::{Handled, Request, Target};
+use crate::stages::Stage;
 use crate::stats::add;
 use crate::tables::Topic;
 use crate::timers;
@@ -35,6 +36,7 @@ pub(super) struct Placed<'a, 'r, 'f, E: Env> {
     pub request: &'a Request<'r, 'f, E>,
     pub header: &'a SendHeader<'a>,
     pub local: &'a LocalShard<E>,
+    pub topic: Option<&'a Topic>,
     pub queue: QueueRef,
     pub queue_id: u32,
     pub sys_flag: i32,
@@ -73,9 +75,10 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         Some(topic) => topic.queue(&local.shard, queue_id),
         None => local.shard.queue(header.topic, queue_id),
     };
-    let multi_tag = topic.is_some_and(|topic| topic.settings.multi_tag);
+    let multi_tag = topic.as_ref().is_some_and(|topic| topic.settings.multi_tag);
     let sys_flag = if multi_tag { header.sys_flag | MULTI_TAGS } else { header.sys_flag };
-    let placed = Placed { core, request, header: &header, local, queue, queue_id, sys_flag };
+    let topic = topic.as_deref();
+    let placed = Placed { core, request, header: &header, local, topic, queue, queue_id, sys_flag };
     if header.batch { send_batch::store(&placed) } else { store(&placed) }
 }
 
@@ -182,13 +185,14 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     }
     let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     let record = placed.record(header.flag, body, text, added);
+    let began = core.stages.begin(&core.env, Stage::Append);
     let appended = NewRecord::new(record, tag_code(traits.tags), keys)
         .map_err(AppendError::from)
         .and_then(|record| placed.local.shard.append(placed.queue, &record));
     match appended {
         Ok(appended) => {
-            add(&core.counters.put_messages, 1);
-            add(&core.counters.put_bytes, body.len() as u64);
+            core.stages.end(&core.env, Stage::Append, began);
+            placed.count(1, body.len() as u64, appended.bytes);
             if request.command.is_oneway() {
                 return Handled::Done;
             }
@@ -236,6 +240,16 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
             topic: self.header.topic,
             properties,
             added_properties: added,
+        }
+    }
+
+    /// Messages were stored.
+    pub fn count(&self, messages: u64, body_bytes: u64, stored_bytes: u64) {
+        add(&self.core.counters.put_messages, messages);
+        add(&self.core.counters.put_bytes, body_bytes);
+        // Without an entry of the tables, for the moment that they are behind, it is not known which topic it is.
+        if let Some(topic) = self.topic {
+            topic.incoming(&self.core.tables.traffic).count(messages, stored_bytes);
         }
     }
 

@@ -278,3 +278,40 @@ pub const PULLS_FOR_NEWS_MAX: usize = 4096;
 /// Replies of one core that are on their way to those who asked: each holds its message until the client has answered,
 /// 10 s at the longest.
 pub const REPLIES_PER_CORE_MAX: usize = 1024;
+/// Of so many requests one is timed in its stages. A power of two; see the broker's `stages` for why it is enough.
+pub const STAGE_SAMPLED_ONE_IN: u32 = 64;
+
+/// Rows of traffic by topic, and by group and topic, that one core keeps: about 150 bytes each, 30 MiB.
+pub const TRAFFIC_ROWS_MAX: usize = 200_000;
+
+/// Rows of traffic that are copied for the control core in one go: some tens of microseconds.
+pub const TRAFFIC_ROWS_PER_TURN: usize = 512;
+
+/// Connections of the admin port: a few scrapers, dashboards and operators.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+
+/// Head of a request on the admin port: browsers send some KiB of cookies and hints.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header lines of such a request.
+pub const ADMIN_HEADERS_MAX: usize = 64;
+
+/// How long a connection of the admin port may be silent; scrapers come each minute at the latest.
+pub const ADMIN_IDLE_SECS_MAX: u64 = 120;
+
+/// How long a request's head may take from its first byte.
+pub const ADMIN_HEAD_SECS_MAX: u64 = 10;
+
+/// How long the other cores may take to tell their figures. A core that does not is held up, or gone.
+pub const ADMIN_GATHER_SECS_MAX: u64 = 10;
+
+/// Answers of the admin port that are prepared at a time: at 100,000 queues one takes some 20 MiB.
+pub const ADMIN_GATHERS_MAX: usize = 2;
+
+/// One send of a long answer of the admin port: the kernel copies it in some tens of microseconds, within the turn.
+pub const ADMIN_SEND_ROUND_BYTES_MAX: usize = 256 * 1024;
+
+/// Lines of text written, or queues looked at, before the admin port lets others of its core run.
+pub const ADMIN_ROWS_PER_TURN: usize = 256;
+
+const _: () = assert!(STAGE_SAMPLED_ONE_IN.is_power_of_two());

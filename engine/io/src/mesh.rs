@@ -18,6 +18,8 @@ pub trait Lanes<T>: Clone + 'static {
     fn peers(&self) -> usize;
     /// Gives the message back if the lane is full or the peer is gone. `to` is never this core.
     fn try_send(&self, to: usize, message: T) -> Result<(), T>;
+    /// Messages that are in the lane to `to` now.
+    fn waiting(&self, to: usize) -> usize;
     /// The next message of any other core, with its sender. `None` when all peers are gone. Only one
     /// task receives.
     async fn recv(&self) -> Option<(usize, T)>;

@@ -133,6 +133,10 @@ impl<T: Send + 'static> Lanes<T> for SimLanes<T> {
         Ok(())
     }
 
+    fn waiting(&self, to: usize) -> usize {
+        self.end.shared.lanes[to][self.end.core].borrow().len()
+    }
+
     async fn recv(&self) -> Option<(usize, T)> {
         let busy = Busy::start(&self.receiving, "two tasks receive from one core's lanes");
         let (shared, me) = (&self.end.shared, self.end.core);

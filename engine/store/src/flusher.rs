@@ -78,6 +78,7 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
         return Ok(());
     };
     let base = inner.segments.base(inner.segments.number_of(from));
+    let began = inner.env.monotonic_ns();
     write_range(inner, &file, base, from, target).await?;
     // A latch that was set meanwhile (another operation failed) must not be followed by acknowledgements.
     if inner.is_latched() {
@@ -90,6 +91,8 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
         return Ok(());
     }
     add(&inner.counters.syncs, 1);
+    let took = inner.env.monotonic_ns().saturating_sub(began);
+    inner.counters.flush_ns.0.borrow_mut().saturating_record(took);
     inner.synced.advance(target);
     inner.ring.leases.room.notify();
     inner.provision.notify();

@@ -7,7 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use hdrhistogram::Histogram;
 use ringmq_io::sync::{Event, Stop, Watermark};
+use ringmq_io::vitals::nanoseconds;
 use ringmq_io::{Disk, Env};
 
 use crate::StoreConfig;
@@ -91,6 +93,16 @@ pub struct Counters {
     pub disk_full: Cell<u64>,
     pub damaged: Cell<u64>,
     pub recycled: Cell<u64>,
+    pub flush_ns: FlushTimes,
+}
+
+/// Nanoseconds of each segment write with its sync.
+pub struct FlushTimes(pub RefCell<Histogram<u64>>);
+
+impl Default for FlushTimes {
+    fn default() -> Self {
+        Self(RefCell::new(nanoseconds()))
+    }
 }
 
 pub fn add(counter: &Cell<u64>, amount: u64) {

@@ -15,7 +15,8 @@ use hashbrown::HashMap;
 use crate::entry::Entry;
 use crate::entry_log::EntryLog;
 use crate::keys::TopicHash;
-use crate::shard::QueueRef;
+use crate::plan::Bounds;
+use crate::shard::{QueueEnd, QueueRef};
 
 /// A queue's messages in one sealed segment: entries `start .. start + count` of its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,18 @@ impl Queues {
         self.slots.len()
     }
 
+    /// The bounds of up to `most` queues from the `cursor`th on, and where to go on, if there are more.
+    pub fn ends(&self, cursor: usize, most: usize) -> (Vec<QueueEnd>, Option<usize>) {
+        let slots = self.slots.get(cursor..).unwrap_or_default();
+        let end = |queue: &Queue| QueueEnd {
+            topic: (*queue.topic).into(),
+            queue_id: queue.id,
+            bounds: Bounds { min: queue.min(), max: queue.next() },
+        };
+        let ends = slots.iter().take(most).map(end).collect();
+        (ends, (slots.len() > most).then(|| cursor + most))
+    }
+
     /// Resets the queues of a topic, for a drop at a log position.
     pub fn drop_topic(&mut self, topic: &str, position: u64) {
         for (_, number) in self.topics.get(topic).map_or(&[][..], Vec::as_slice) {
@@ -200,6 +213,21 @@ mod tests {
         assert_eq!(queues.find("a", 3), Some(a3));
         assert_eq!(queues.find("a", 2), None);
         assert_eq!(queues.find("c", 1), None);
+    }
+
+    #[test]
+    fn ends_come_in_slices() {
+        let mut queues = Queues::default();
+        for id in 0..5 {
+            let queue = queues.intern("a", id);
+            queues.get_mut(queue).open = EntryLog::starting_at(u64::from(id));
+        }
+        let (first, next) = queues.ends(0, 3);
+        let (rest, end) = queues.ends(next.unwrap(), 3);
+        let ids: Vec<_> = first.iter().chain(&rest).map(|end| (end.queue_id, end.bounds.max)).collect();
+        assert_eq!((ids, end), ((0..5).map(|id| (id, u64::from(id))).collect(), None));
+        assert_eq!(queues.ends(5, 3), (Vec::new(), None));
+        assert_eq!(queues.ends(usize::MAX, 3), (Vec::new(), None));
     }
 
     #[test]

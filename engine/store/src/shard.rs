@@ -6,6 +6,7 @@
 use std::io;
 use std::rc::Rc;
 
+use hdrhistogram::Histogram;
 use ringmq_io::sync::Watermark;
 use ringmq_io::{Chunk, Disk, Env};
 use ringmq_wire::message::{RecordError, RecordParts};
@@ -41,6 +42,8 @@ pub struct Appended {
     /// Log position after the last record: durable when a watermark has reached it.
     pub end: u64,
     pub store_time_ms: i64,
+    /// Of all its records, as they are stored.
+    pub bytes: u64,
 }
 
 impl Appended {
@@ -98,6 +101,16 @@ pub struct ShardStats {
     pub log_end: u64,
     /// Appended and closed, but not durable yet.
     pub unsynced_bytes: u64,
+    pub ring_bytes: u64,
+    pub queues: u64,
+}
+
+/// Where a queue ends, for whoever looks at many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEnd {
+    pub topic: Box<str>,
+    pub queue_id: u32,
+    pub bounds: Bounds,
 }
 
 /// One shard. Clones share it.
@@ -333,7 +346,19 @@ impl<E: Env> Shard<E> {
             log_start: inner.segments.base(first),
             log_end: inner.tail.borrow().position(),
             unsynced_bytes: inner.unsynced(),
+            ring_bytes: inner.ring.bytes(),
+            queues: inner.queues.borrow().len() as u64,
         }
+    }
+
+    /// How long segment writes with their syncs took, nanoseconds.
+    pub fn flush_ns(&self) -> Histogram<u64> {
+        self.0.counters.flush_ns.0.borrow().clone()
+    }
+
+    /// The bounds of up to `most` queues, from the `cursor`th on, and where to go on, if there are more.
+    pub fn queue_ends(&self, cursor: usize, most: usize) -> (Vec<QueueEnd>, Option<usize>) {
+        self.0.queues.borrow().ends(cursor, most)
     }
 
     /// Refuses appends from now on, syncs everything, ends the shard's tasks and gives the ring's memory back.

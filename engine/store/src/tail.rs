@@ -121,7 +121,7 @@ impl<E: Env> Inner<E> {
         }
         add(&self.counters.records, records.len() as u64);
         add(&self.counters.bytes, bytes);
-        Appended { queue_offset, physical, end: open.at, store_time_ms: open.store_time_ms }
+        Appended { queue_offset, physical, end: open.at, store_time_ms: open.store_time_ms, bytes }
     }
 
     /// Takes the batch back with what was laid into it.

@@ -228,6 +228,10 @@ impl<T: Send + 'static> Lanes<T> for UringLanes<T> {
         Ok(())
     }
 
+    fn waiting(&self, to: usize) -> usize {
+        self.0.out[to].queue.len()
+    }
+
     async fn recv(&self) -> Option<(usize, T)> {
         poll_fn(|cx| {
             if let Some(found) = self.0.pop() {

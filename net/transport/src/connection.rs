@@ -17,6 +17,7 @@ use ringmq_io::{Chunk, Env, Net, Stream};
 use tracing::debug;
 
 use crate::calls::Calls;
+use crate::counters::is_sampled;
 use crate::egress::Output;
 use crate::signal::Signal;
 use crate::sweep::Seen;
@@ -117,6 +118,9 @@ impl<E: Env> Connection<E> {
             return;
         }
         self.output.push(encode_head, body);
+        if is_sampled(self.counters.frames_out.get()) && self.output.timed_ns.get() == 0 {
+            self.output.timed_ns.set(self.env.monotonic_ns());
+        }
         Counters::add(&self.counters.frames_out, 1);
         self.output_ready.set();
         if self.output.is_over_memory() {

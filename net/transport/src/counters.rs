@@ -5,8 +5,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
+use ringmq_io::limits::STAGE_SAMPLED_ONE_IN;
+use ringmq_io::vitals::nanoseconds;
+
 /// Only grow. Read them at any time; they belong to one core.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Counters {
     /// Connections ever opened, in both directions.
     pub opened: Cell<u64>,
@@ -28,6 +32,35 @@ pub struct Counters {
     pub reader_pauses: Cell<u64>,
     /// Ended connections by reason (`why`).
     closed: RefCell<BTreeMap<&'static str, u64>>,
+    /// Nanoseconds from a frame's cut to its decoded header, of one frame in `STAGE_SAMPLED_ONE_IN`.
+    pub(crate) decode_ns: RefCell<Histogram<u64>>,
+    /// Nanoseconds from the first write to a connection until the kernel had the bytes, of as many.
+    pub(crate) send_ns: RefCell<Histogram<u64>>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            opened: Cell::default(),
+            accepted: Cell::default(),
+            accept_errors: Cell::default(),
+            frames_in: Cell::default(),
+            frames_out: Cell::default(),
+            bytes_in: Cell::default(),
+            bytes_out: Cell::default(),
+            sends: Cell::default(),
+            unmatched_answers: Cell::default(),
+            reader_pauses: Cell::default(),
+            closed: RefCell::default(),
+            decode_ns: RefCell::new(nanoseconds()),
+            send_ns: RefCell::new(nanoseconds()),
+        }
+    }
+}
+
+/// Is it this one's turn to be timed?
+pub(crate) fn is_sampled(count: u64) -> bool {
+    count.is_multiple_of(u64::from(STAGE_SAMPLED_ONE_IN))
 }
 
 impl Counters {
@@ -41,6 +74,14 @@ impl Counters {
 
     pub fn closed(&self, why: &'static str) -> u64 {
         self.closed.borrow().get(why).copied().unwrap_or(0)
+    }
+
+    pub fn decode_ns(&self) -> Histogram<u64> {
+        self.decode_ns.borrow().clone()
+    }
+
+    pub fn send_ns(&self) -> Histogram<u64> {
+        self.send_ns.borrow().clone()
     }
 
     pub fn closed_by_reason(&self) -> Vec<(&'static str, u64)> {

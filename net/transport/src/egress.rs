@@ -44,6 +44,8 @@ pub(crate) struct Output<X> {
     pub(crate) sending: Cell<bool>,
     /// Sends finished; together with `sending` it tells the sweeper whether the peer makes progress.
     pub(crate) rounds: Cell<u64>,
+    /// When a write that is timed was queued; 0: none is.
+    pub(crate) timed_ns: Cell<u64>,
 }
 
 impl<X: AsRef<[u8]>> Output<X> {
@@ -54,6 +56,7 @@ impl<X: AsRef<[u8]>> Output<X> {
             memory: Cell::new(0),
             sending: Cell::new(false),
             rounds: Cell::new(0),
+            timed_ns: Cell::new(0),
         }
     }
 
@@ -159,6 +162,8 @@ pub(crate) async fn run<E: Env>(conn: Rc<Connection<E>>) {
             continue;
         }
         let memory = memory_of(&round);
+        // Of a long queue it may leave a round later than is noted.
+        let timed = output.timed_ns.take();
         output.sending.set(true);
         let result = conn.stream.send(&mut round).await;
         output.sending.set(false);
@@ -167,6 +172,10 @@ pub(crate) async fn run<E: Env>(conn: Rc<Connection<E>>) {
             debug!(peer = %conn.peer(), %error, "send failed");
             conn.close(why::CONNECTION_ERROR);
             break;
+        }
+        if timed != 0 {
+            let took = conn.env().monotonic_ns().saturating_sub(timed);
+            conn.counters.send_ns.borrow_mut().saturating_record(took);
         }
         conn.moved.set(conn.moved.get() + bytes as u64);
         Counters::add(&conn.counters.bytes_out, bytes as u64);

@@ -14,6 +14,7 @@ use ringmq_io::{Env, Stream};
 use ringmq_wire::{Command, Cut, Scratch, cut};
 use tracing::{debug, warn};
 
+use crate::counters::is_sampled;
 use crate::{Connection, Counters, Flow, FrameRef, Service, why};
 
 const _: () = assert!(FRAME_BYTES_MAX == ringmq_wire::frame::MAX_FRAME_LENGTH);
@@ -195,6 +196,7 @@ fn step<E: Env, S: Service<E>>(
     bytes: &[u8],
     scratch: &mut Scratch,
 ) -> Result<Step, &'static str> {
+    let began = is_sampled(conn.counters.frames_in.get()).then(|| conn.env().monotonic_ns());
     let (total, frame) = match cut(bytes) {
         Ok(Cut::Need(needed)) => return Ok(Step::Need(needed)),
         Ok(Cut::Frame { total, frame }) => (total, frame),
@@ -206,6 +208,10 @@ fn step<E: Env, S: Service<E>>(
     let flow = match Command::decode_in(frame, scratch) {
         Ok(command) => {
             Counters::add(&conn.counters.frames_in, 1);
+            if let Some(began) = began {
+                let took = conn.env().monotonic_ns().saturating_sub(began);
+                conn.counters.decode_ns.borrow_mut().saturating_record(took);
+            }
             let frame = FrameRef { raw: &bytes[..total], command };
             if frame.command.is_response() {
                 conn.answer(frame.command.opaque, || frame.to_owned_frame());

@@ -88,9 +88,36 @@ pub mod ordinal {
     pub const CURRENT: i32 = V5_5_0;
 }
 
+/// The name that Java's `MQVersion` gives to an ordinal. It counts two a version (a snapshot and a release) from 4.1.0 on;
+/// older ones are shown as their number.
+pub fn name(version: i32) -> String {
+    if version < ordinal::V4_1_0_SNAPSHOT {
+        return version.to_string();
+    }
+    let steps = version - ordinal::V4_1_0_SNAPSHOT;
+    let number = 410 + steps / 2;
+    let snapshot = if steps % 2 == 0 { "_SNAPSHOT" } else { "" };
+    format!("V{}_{}_{}{snapshot}", number / 100, number / 10 % 10, number % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_have_the_names_of_the_java_code() {
+        for (version, shown) in [
+            (ordinal::V4_1_0_SNAPSHOT, "V4_1_0_SNAPSHOT"),
+            (ordinal::GO_CLIENT, "V4_5_2"),
+            (ordinal::V4_9_4, "V4_9_4"),
+            (ordinal::V5_0_0, "V5_0_0"),
+            (ordinal::V5_5_0, "V5_5_0"),
+            (ordinal::V3_4_9, "121"),
+            (-1, "-1"),
+        ] {
+            assert_eq!(name(version), shown);
+        }
+    }
 
     #[test]
     fn codes_and_names_round_trip() {

@@ -1,0 +1,179 @@
+//! Asks all cores for their figures.
+//!
+//! Invariants: what grows with topics and queues comes in slices, with a yield between them, so that a broker with
+//! 100,000 queues serves its clients meanwhile; nothing is borrowed over a wait. On failure: a core that does not answer
+//! within `ADMIN_GATHER_SECS_MAX` makes the whole an error that names it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::limits::{ADMIN_GATHER_SECS_MAX, ADMIN_ROWS_PER_TURN};
+use ringmq_io::{Env, deadline};
+
+use crate::ask::{Answer, Question};
+use crate::control::Control;
+use crate::core::Core;
+use crate::snapshot::CoreSnapshot;
+
+/// Messages and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Traffic {
+    pub incoming: BTreeMap<Box<str>, Moved>,
+    /// By topic and group.
+    pub outgoing: BTreeMap<(Box<str>, Box<str>), Moved>,
+}
+
+/// How far a group is behind in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLag {
+    pub queue_id: u32,
+    pub messages: u64,
+}
+
+/// A group's lag in a topic, by queue.
+#[derive(Debug)]
+pub struct Lag {
+    pub group: Rc<str>,
+    pub topic: Rc<str>,
+    pub queues: Vec<QueueLag>,
+}
+
+impl Lag {
+    pub fn messages(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.messages).sum()
+    }
+}
+
+/// Lets others run after so many rows.
+pub async fn breathe<E: Env>(env: &E, rows: usize) {
+    if (rows + 1).is_multiple_of(ADMIN_ROWS_PER_TURN) {
+        env.yield_now().await;
+    }
+}
+
+/// Frees a large map bit by bit: 100,000 entries at once hold a core up for milliseconds.
+pub async fn let_go<E: Env, K: Ord, V>(env: &E, mut map: BTreeMap<K, V>) {
+    let mut freed = 0;
+    while map.pop_first().is_some() {
+        breathe(env, freed).await;
+        freed += 1;
+    }
+}
+
+async fn ask<E: Env>(core: &Rc<Core<E>>, of: usize, question: Question) -> Result<Answer, String> {
+    let limit = Duration::from_secs(ADMIN_GATHER_SECS_MAX);
+    let answer = deadline(&core.env, limit, core.ask(of, question)).await;
+    answer.map_err(|_| format!("core {of} does not answer within {limit:?}"))
+}
+
+/// A snapshot of each core.
+pub async fn snapshots<E: Env>(core: &Rc<Core<E>>) -> Result<Vec<CoreSnapshot>, String> {
+    let mut all = Vec::new();
+    for of in 0..core.placement.cores() {
+        match ask(core, of, Question::Snapshot).await? {
+            Answer::Snapshot(snapshot) => all.push(*snapshot),
+            other => unreachable!("asked for a snapshot, was answered {other:?}"),
+        }
+    }
+    Ok(all)
+}
+
+pub async fn traffic<E: Env>(core: &Rc<Core<E>>) -> Result<Traffic, String> {
+    let mut all = Traffic::default();
+    for of in 0..core.placement.cores() {
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            let Answer::Traffic(rows, more) = ask(core, of, Question::Traffic { cursor }).await? else {
+                unreachable!("asked for traffic");
+            };
+            for row in rows {
+                let moved = Moved { messages: row.messages, bytes: row.bytes };
+                match row.group {
+                    None => *all.incoming.entry(row.topic).or_default() += moved,
+                    Some(group) => *all.outgoing.entry((row.topic, group)).or_default() += moved,
+                }
+            }
+            next = more;
+            core.env.yield_now().await;
+        }
+    }
+    Ok(all)
+}
+
+type Ends = BTreeMap<Box<str>, BTreeMap<u32, u64>>;
+
+/// The next offset of each queue that has ever had a message.
+async fn queue_ends<E: Env>(core: &Rc<Core<E>>) -> Result<Ends, String> {
+    let mut all = Ends::new();
+    for shard in 0..core.placement.shards() {
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            let question = Question::QueueEnds { shard, cursor, most: ADMIN_ROWS_PER_TURN };
+            let Answer::QueueEnds(ends, more) = ask(core, core.placement.core(shard), question).await? else {
+                unreachable!("asked for the ends of queues");
+            };
+            for end in ends {
+                all.entry(end.topic).or_default().insert(end.queue_id, end.bounds.max);
+            }
+            next = more;
+            core.env.yield_now().await;
+        }
+    }
+    Ok(all)
+}
+
+/// How far each group is behind in each topic that it has ever committed an offset of.
+pub async fn lags<E: Env>(control: &Rc<Control<E>>) -> Result<Vec<Lag>, String> {
+    let ends = queue_ends(&control.core).await?;
+    let mut lags = Vec::new();
+    let mut after = None;
+    loop {
+        let some = some_lags(control, &ends, after.as_ref());
+        let Some(last) = some.last() else {
+            let_go(&control.core.env, ends).await;
+            return Ok(lags);
+        };
+        after = Some((last.group.clone(), last.topic.clone()));
+        lags.extend(some);
+        control.core.env.yield_now().await;
+    }
+}
+
+/// The lags behind the one of this group and topic, as many as are looked at in one go.
+fn some_lags<E: Env>(control: &Control<E>, ends: &Ends, after: Option<&(Rc<str>, Rc<str>)>) -> Vec<Lag> {
+    let state = control.state.borrow();
+    let mut lags = Vec::new();
+    let mut queues_seen = 0;
+    let mut position = after.map(|(group, topic)| (&**group, &**topic));
+    while let Some((group, topic, offsets)) = state.offsets.after(position) {
+        position = Some((&**group, &**topic));
+        let ends = ends.get(&**topic);
+        let lag = |(queue_id, offset): (&u32, &i64)| {
+            // A queue without a message is at 0; an offset that is ahead was set by hand.
+            let end = ends.and_then(|ends| ends.get(queue_id)).copied().unwrap_or(0);
+            let messages = end.saturating_sub(u64::try_from(*offset).unwrap_or(0));
+            QueueLag { queue_id: *queue_id, messages }
+        };
+        let queues: Vec<_> = offsets.iter().map(lag).collect();
+        queues_seen += queues.len();
+        lags.push(Lag { group: group.clone(), topic: topic.clone(), queues });
+        if queues_seen >= ADMIN_ROWS_PER_TURN {
+            break;
+        }
+    }
+    lags
+}
