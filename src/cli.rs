@@ -27,6 +27,10 @@ pub enum Command {
     Namesrv(Namesrv),
     /// Load a broker and measure it
     Bench(ringmq_bench::BenchArgs),
+    /// Watch a broker: rates, turns, rings, stalls and busy topics, core by core
+    Top(ringmq_tools::TopArgs),
+    /// Ask a broker
+    Admin(ringmq_tools::AdminArgs),
 }
 
 #[derive(Args)]
@@ -104,6 +108,8 @@ mod tests {
             "ringmq broker -c broker.conf -n 127.0.0.1:9876;127.0.0.1:9877 --shards 2",
             "ringmq namesrv -p 0 -c namesrv.conf",
             "ringmq bench send --size 1024 --connections 8 --in-flight 64",
+            "ringmq top --admin 127.0.0.1:5557 --interval 1s --once",
+            "ringmq admin latency --admin 127.0.0.1:5557 --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

@@ -19,13 +19,15 @@ fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_else(|| Command::Standalone(cli::Standalone::default()));
     let result = match &command {
         Command::Bench(args) => ringmq_bench::run(args),
+        Command::Top(args) => ringmq_tools::top(args),
+        Command::Admin(args) => ringmq_tools::admin(args),
         server => {
             let _logs = logging::start();
             match server {
                 Command::Standalone(args) => standalone::run(args),
                 Command::Broker(args) => broker::run(args),
                 Command::Namesrv(args) => namesrv::run(args),
-                Command::Bench(_) => unreachable!("matched above"),
+                Command::Bench(_) | Command::Top(_) | Command::Admin(_) => unreachable!("matched above"),
             }
         }
     };
