@@ -304,6 +304,59 @@ fn each_message_leaves_exactly_once_whatever_crashes() {
     assert!(enough || std::env::var("SEEDS").is_ok(), "delivered, rolled, recalled: {sum:?}");
 }
 
+/// A segment whose time has come goes, and what waits in it does not.
+#[test]
+fn retention_takes_the_segment_and_not_what_waits_in_it() {
+    for seed in 0..4 {
+        let world = World::new(seed);
+        let host = world.host("broker");
+        let mut config = config(&world.rng("test"));
+        config.retention.max_bytes = Some(4 * config.segment_bytes);
+        config.retention.interval = Duration::from_millis(20);
+        let again = config.clone();
+        let far = world.run(&host, |env| async move {
+            let life = Life::open(env.clone(), &config, Shared::default(), false).await;
+            env.spawn(Class::Background, life.book.clone().keep_short());
+            let far = env.now_ms() + 100_000;
+            for number in 0..300 {
+                let body = body(number, far, 50);
+                life.book.add(parts("real", &body), Keys::default(), far).unwrap();
+            }
+            life.book.settle(&(0..100).collect::<Vec<_>>(), &[], &[]).unwrap();
+            let other = life.shard.queue("other", 0);
+            let filler = vec![1; 4000];
+            while life.shard.stats().log_start < 32 * config.segment_bytes {
+                let record = NewRecord::new(parts("other", &filler), 0, Keys::default()).unwrap();
+                if life.shard.append(other, &record).is_err() {
+                    life.shard.room().await;
+                }
+                env.yield_now().await;
+            }
+            assert_eq!(life.book.len(), 200);
+            assert!(life.book.rolled() >= 400, "rolled {}", life.book.rolled());
+            let waiting = life.shard.bounds(life.waiting);
+            assert!(waiting.min > 300 && life.book.floor() >= waiting.min, "{waiting:?}");
+            life.shard.request_sync();
+            while life.shard.stats().unsynced_bytes > 0 {
+                life.shard.synced().moved().await;
+            }
+            far
+        });
+        world.run(&host, move |env| async move {
+            let life = Life::open(env.clone(), &again, Shared::default(), false).await;
+            assert_eq!(life.book.len(), 200);
+            life.verify().await;
+            let due = life.book.due(1000, usize::MAX).await;
+            assert!(env.now_ms() >= far && due.len() == 200 && due.iter().all(|due| due.due_ms == far));
+            let mut offsets: Vec<u64> = due.iter().map(|due| due.offset).collect();
+            offsets.sort_unstable();
+            let found = life.book.records(&offsets).await.unwrap();
+            let numbers = found.iter().map(|(_, bytes)| number_of(&RecordView::parse(bytes).unwrap()).0);
+            assert_eq!(numbers.collect::<BTreeSet<_>>(), (100..300).collect());
+        });
+    }
+}
+
 /// One that waits for long, and many that come and go: it is written again, so that a start need not look at all.
 #[test]
 fn an_old_message_does_not_keep_the_span_long() {

@@ -6,8 +6,8 @@
 //! kept in memory (`set`) and rebuilt at start from index entries and done records (`recovery`).
 //! Invariants: a message leaves the book in one turn and one batch with what it became (`settle`): a crash neither loses nor
 //! repeats it. Only the book writes its two queues. Nothing is pending below the floor, which every done record
-//! carries. A book's span (floor to end) stays within a multiple of what is pending: old entries are written again
-//! (`roll`).
+//! carries. A book's span (floor to end) stays within a multiple of what is pending, and retention is never kept from
+//! recycling a segment for long: old entries are written again (`roll`).
 //! On failure: a latched shard takes nothing more; the book is rebuilt at the next start.
 
 mod done;
@@ -200,7 +200,12 @@ impl<E: Env> Book<E> {
         }
         let records = std::slice::from_ref(&record);
         parts.push((self.done, records));
-        let appended = self.shard.append_together(&parts)?;
+        let appended = if again.is_empty() {
+            self.shard.append_together(&parts)?
+        } else {
+            // On a disk that is too full this is what lets a segment go.
+            self.shard.append_to_make_room(&parts)?
+        };
         // The append is made: from here on nothing may fail.
         let mut set = self.set.borrow_mut();
         for offset in done {

@@ -67,7 +67,10 @@ impl<E: Env> Book<E> {
             );
         }
         book.set = RefCell::new(set);
-        Ok(Rc::new(book))
+        let book = Rc::new(book);
+        let weak = Rc::downgrade(&book);
+        shard.add_keeper(Rc::new(move || weak.upgrade()?.oldest_position()));
+        Ok(book)
     }
 
     async fn recover(&self) -> io::Result<PendingSet> {

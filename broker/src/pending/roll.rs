@@ -8,8 +8,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::FutureExt;
 use ringmq_io::Env;
-use ringmq_store::AppendError;
+use ringmq_store::{AppendError, PhysicalOffset};
 use ringmq_wire::message::RecordView;
 
 use super::{Again, Book};
@@ -24,6 +25,10 @@ const SLICE_BYTES: usize = 256 * 1024;
 /// After a failed read, or while the disk is full.
 const RETRY: Duration = Duration::from_secs(1);
 
+fn position_of(physical: u64) -> u64 {
+    PhysicalOffset::unpack(physical).expect("the store's own").position
+}
+
 impl<E: Env> Book<E> {
     /// Whether recovery would look at too much.
     pub(super) fn wants_roll(&self) -> bool {
@@ -32,15 +37,28 @@ impl<E: Env> Book<E> {
         span > SPAN_MIN && span > SPAN_PER_PENDING * set.count() as u64
     }
 
-    /// Keeps the span short, as long as the shard takes appends.
+    /// Where the oldest pending message lies in the log; `None` if none waits.
+    pub(super) fn oldest_position(&self) -> Option<u64> {
+        let oldest = self.set.borrow().from(0).next()?;
+        let mut position = 0;
+        self.shard.look(self.waiting, oldest, 1, |entry| position = position_of(entry.physical));
+        Some(position)
+    }
+
+    /// Keeps the span short, and the segments that retention wants free of what waits, as long as the shard takes appends.
     pub async fn keep_short(self: Rc<Self>) {
         loop {
-            let spread = self.spread.wait();
-            if !self.wants_roll() {
-                spread.await;
+            let (spread, wanted) = (self.spread.wait(), self.shard.wanted().moved());
+            let below = self.shard.wanted().get();
+            let rolled = if self.wants_roll() {
+                self.roll_oldest(|_| true).await
+            } else if self.oldest_position().is_some_and(|oldest| oldest < below) {
+                self.roll_oldest(|physical| position_of(physical) < below).await
+            } else {
+                spread.or(wanted).await;
                 continue;
-            }
-            match self.roll_oldest(|_| true).await {
+            };
+            match rolled {
                 Ok(_) => self.env.yield_now().await,
                 Err(AppendError::RingFull { .. }) => self.shard.room().await,
                 Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return,

@@ -19,7 +19,7 @@ use crate::keys::OpenKeys;
 use crate::queues::Queues;
 use crate::ring::Ring;
 use crate::segments::Segments;
-use crate::shard::AppendListener;
+use crate::shard::{AppendListener, Keeper};
 use crate::tail::Tail;
 
 /// A topic's drop whose batch lies in a segment that is not sealed yet.
@@ -76,6 +76,10 @@ pub struct Inner<E: Env> {
     /// The provisioner has something to look at.
     pub provision: Event,
     pub listener: RefCell<Option<AppendListener>>,
+    /// Who still needs records, and from where on.
+    pub keepers: RefCell<Vec<Keeper>>,
+    /// Retention would like to recycle what lies below, and somebody still needs something there.
+    pub wanted: Watermark,
     pub counters: Counters,
     /// Tasks that have not ended.
     pub running: Cell<u32>,
@@ -122,7 +126,7 @@ impl<E: Env> Inner<E> {
 
     /// Lets every task and every waiter look at the shard's condition again.
     pub fn wake_all(&self) {
-        for mark in [&self.closed, &self.written, &self.synced] {
+        for mark in [&self.closed, &self.written, &self.synced, &self.wanted] {
             mark.poke();
         }
         for event in
@@ -149,6 +153,12 @@ impl<E: Env> Inner<E> {
             return Err(AppendError::DiskFull { used_percent, limit_percent });
         }
         Ok(())
+    }
+
+    /// Records from here on are still needed by somebody.
+    pub fn kept_from(&self) -> u64 {
+        let keepers = self.keepers.borrow().clone();
+        keepers.iter().filter_map(|keeper| keeper()).min().unwrap_or(u64::MAX)
     }
 
     /// The position after which nothing is on disk yet.

@@ -58,7 +58,7 @@ pub use physical::{PhysicalOffset, SHARDS_MAX};
 pub use plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 pub use recovery::table::Decision;
 pub use recovery::{Quarantined, RecoveryReport};
-pub use shard::{AppendListener, Appended, NewRecord, QueueEnd, QueueRef, Shard, ShardStats};
+pub use shard::{AppendListener, Appended, Keeper, NewRecord, QueueEnd, QueueRef, Shard, ShardStats};
 
 /// The extent type of an environment: a descriptor of ring memory.
 pub type ExtentOf<E> = <<E as ringmq_io::Env>::Disk as ringmq_io::Disk>::Extent;

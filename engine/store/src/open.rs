@@ -224,6 +224,8 @@ fn assemble<E: Env>(
         flush: Event::new(),
         provision: Event::new(),
         listener: RefCell::new(None),
+        keepers: RefCell::default(),
+        wanted: Watermark::new(0),
         counters: Counters::default(),
         running: Cell::new(0),
         ended: Event::new(),

@@ -2,7 +2,7 @@
 //!
 //! Owns: the rules of RocketMQ 5.5.0 `DefaultMessageStore.CleanCommitLogService` on segments. Invariants: the
 //! oldest segment goes first, only when it is sealed, and never the only one; the floor file is durable before;
-//! a segment that is being read waits.
+//! a segment that is being read waits, and so does one with records that a keeper needs (`Shard::add_keeper`).
 //! On failure: an I/O error is reported and tried again at the next look: keeping data too long harms nobody's
 //! acknowledgement. Appends are accepted again as soon as the disk is below the refusing ratio.
 
@@ -92,7 +92,13 @@ async fn look<E: Env>(inner: &Inner<E>, all_rules: bool) -> io::Result<()> {
         let Some(reason) = verdict(config, facts) else {
             break;
         };
+        let end = inner.segments.base(oldest.number + 1);
         drop(oldest);
+        if inner.kept_from() < end {
+            // Looked at again when the interval is over: by then it is written again.
+            inner.wanted.advance(end);
+            break;
+        }
         recycle_oldest(inner, used > config.clean_ratio, reason).await?;
         used = look_at_disk(inner).await?;
     }

@@ -125,6 +125,9 @@ impl<E: Env> Clone for Shard<E> {
 /// Called for each record after its batch closed: queue, new max offset, tags code.
 pub type AppendListener = Rc<dyn Fn(QueueRef, u64, i64)>;
 
+/// Tells from which log position on records are still needed; `None`: none are.
+pub type Keeper = Rc<dyn Fn() -> Option<u64>>;
+
 impl<E: Env> Shard<E> {
     /// Opens or creates the shard: recovers its log and starts its tasks on this core.
     pub async fn open(
@@ -314,6 +317,29 @@ impl<E: Env> Shard<E> {
     /// of the shard. The listener may call the shard.
     pub fn set_append_listener(&self, listener: AppendListener) {
         *self.0.listener.borrow_mut() = Some(listener);
+    }
+
+    /// Retention leaves a segment alone that has records which a keeper needs, whatever the reason why it should go, and says so
+    /// with `wanted`. The keeper may call the shard.
+    pub fn add_keeper(&self, keeper: Keeper) {
+        self.0.keepers.borrow_mut().push(keeper);
+    }
+
+    /// Retention waits to recycle the segments below: whoever needs a record there should write it again, with
+    /// [`Shard::append_to_make_room`].
+    pub fn wanted(&self) -> &Watermark {
+        &self.0.wanted
+    }
+
+    /// As `append_together`, but not refused for the disk's fill: for what lets retention recycle a whole segment.
+    pub fn append_to_make_room(
+        &self,
+        parts: &[(QueueRef, &[NewRecord<'_>])],
+    ) -> Result<Vec<Appended>, AppendError> {
+        match self.0.check_open() {
+            Ok(()) | Err(AppendError::DiskFull { .. }) => self.0.lay_together(parts),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets all queues of a topic; their offsets start at 0 again. Durable when it returns.

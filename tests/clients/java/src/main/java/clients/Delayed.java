@@ -1,5 +1,6 @@
 package clients;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.rocketmq.client.exception.MQBrokerException;
@@ -38,7 +39,7 @@ final class Delayed {
             inbox.awaitMoreThan(before, 30);
             long took = System.currentTimeMillis() - sent;
             MessageExt came = inbox.messages().get(before);
-            Failure.unlessEqual(Texts.text(message), Texts.text(came), "the message that came");
+            Failure.unlessEqual(new String(message.getBody(), StandardCharsets.UTF_8), Texts.text(came), "what came");
             Failure.unlessEqual(topic, came.getTopic(), "its topic");
             Failure.unlessEqual("value", came.getProperty("own"), "its own property");
             return took;
