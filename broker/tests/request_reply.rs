@@ -142,7 +142,7 @@ fn a_reply_that_reaches_nobody_says_so_and_is_stored() {
                 while leaving.asked.borrow().is_empty() {
                     env.sleep(Duration::from_millis(1)).await;
                 }
-                client.close("leaves");
+                client.close();
             });
             let left = reply(&peer, Some("leaves"), b"5").await;
             assert_eq!(left.code, 1);
