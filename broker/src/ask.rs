@@ -79,6 +79,10 @@ pub enum Question {
     FindProducer {
         client_id: Box<str>,
     },
+    /// Some connection of a producer group, another one each time.
+    AnyProducer {
+        group: Box<str>,
+    },
     /// Of the connection's core.
     CallClient {
         conn: ConnId,

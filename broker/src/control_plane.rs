@@ -62,6 +62,9 @@ pub trait ControlPlane<E: Env> {
     /// The connection of a producer client, the newest of several.
     fn find_producer(&self, client_id: &str) -> Option<ConnId>;
 
+    /// Some connection of a producer group, another one each time.
+    fn any_producer(&self, group: &str) -> Option<ConnId>;
+
     /// Makes the group with default settings; succeeds at once if it is there already.
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>>;
 }

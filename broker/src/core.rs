@@ -73,6 +73,8 @@ pub struct LocalShard<E: Env> {
     pub parked: Rc<Parked<E>>,
     /// Messages that wait for their time.
     pub timers: Rc<Book<E>>,
+    /// Half messages of transactions.
+    pub halves: Rc<Book<E>>,
 }
 
 /// A shard that is open, with what was found waiting in it.
@@ -123,6 +125,7 @@ impl<E: Env> Core<E> {
                 acks: AckQueue::new(env, &shard, &config, &identity, &stages),
                 parked: Parked::new(),
                 timers: books.timers,
+                halves: books.halves,
                 shard,
             });
         }
@@ -161,6 +164,9 @@ impl<E: Env> Core<E> {
             local.acks.start(&self.env);
             self.env.spawn(Class::Foreground, crate::timers::deliver(self.clone(), local.shard.id()));
             self.env.spawn(Class::Background, local.timers.clone().keep_short());
+            self.env
+                .spawn(Class::Foreground, crate::transactions::check_back(self.clone(), local.shard.id()));
+            self.env.spawn(Class::Background, local.halves.clone().keep_short());
         }
     }
 
@@ -351,6 +357,7 @@ impl<E: Env> Core<E> {
             Question::FindProducer { client_id } => {
                 Answer::Producer(self.expect_control().find_producer(&client_id))
             }
+            Question::AnyProducer { group } => Answer::Producer(self.expect_control().any_producer(&group)),
             Question::CallClient { conn, call, timeout } => {
                 Answer::Called(self.call_client_here(conn, *call, timeout).await)
             }

@@ -43,3 +43,4 @@ pub mod stats;
 pub mod tables;
 pub mod timers;
 pub mod traffic;
+pub mod transactions;

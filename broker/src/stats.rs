@@ -92,7 +92,15 @@ pub struct Counters {
     pub pulls_missed: Cell<u64>,
     pub holds_woken: Cell<u64>,
     pub holds_timed_out: Cell<u64>,
-    /// Replies on their way to who asked. This and the next also go down.
+    pub transactions_committed: Cell<u64>,
+    pub transactions_rolled_back: Cell<u64>,
+    /// Half messages that were asked about too often, or lost to damage.
+    pub transactions_given_up: Cell<u64>,
+    /// Producers asked.
+    pub transaction_checks: Cell<u64>,
+    /// Transactions being ended. This and what follows also go down.
+    pub ends_now: Cell<u64>,
+    /// Replies on their way to who asked.
     pub replies_now: Cell<u64>,
     /// Pulls that wait now for news of their subscription.
     pub pulls_for_news: Cell<u64>,

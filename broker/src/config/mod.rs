@@ -152,6 +152,13 @@ keys! {
     long_polling_enable: bool = "longPollingEnable", |_| true;
     short_polling_time_ms: u64 = "shortPollingTimeMills", |_| 1000;
     lite_pull_message_enable: bool = "litePullMessageEnable", |_| true;
+    reject_transaction_message: bool = "rejectTransactionMessage", |_| false;
+    /// How long a half message waits until its producer is asked.
+    transaction_timeout_ms: u64 = "transactionTimeOut", |_| 6000;
+    /// How long until the next time.
+    transaction_check_interval_ms: u64 = "transactionCheckInterval", |_| 30_000;
+    /// How often, before it is given up.
+    transaction_check_max: u32 = "transactionCheckMax", |_| 15;
     /// SQL92 filters. RocketMQ's default is false.
     enable_property_filter: bool = "enablePropertyFilter", |_| true;
     /// Replies are stored besides being pushed to who asked.

@@ -112,6 +112,8 @@ pub struct Clients {
     producers: HashMap<Rc<str>, BTreeMap<ConnId, Member>>,
     /// Producers by client id; of several connections of one client the last that came.
     producer_clients: HashMap<Rc<str>, ConnId>,
+    /// How often some producer was asked for.
+    asked_for: usize,
     /// A client instance is seldom in more than two groups.
     by_conn: HashMap<ConnId, SmallVec<[Membership; 2]>>,
     memberships: usize,
@@ -132,6 +134,13 @@ impl Clients {
 
     pub fn producer_client(&self, client_id: &str) -> Option<ConnId> {
         self.producer_clients.get(client_id).copied()
+    }
+
+    /// Each in turn.
+    pub fn any_producer(&mut self, group: &str) -> Option<ConnId> {
+        let members = self.producers.get(group)?;
+        self.asked_for = self.asked_for.wrapping_add(1);
+        members.keys().nth(self.asked_for % members.len()).copied()
     }
 
     pub fn consumer_groups(&self) -> impl Iterator<Item = (&Rc<str>, &ConsumerGroup)> {

@@ -83,6 +83,10 @@ impl<E: Env> ControlPlane<E> for Control<E> {
         self.clients.borrow().producer_client(client_id)
     }
 
+    fn any_producer(&self, group: &str) -> Option<ConnId> {
+        self.clients.borrow_mut().any_producer(group)
+    }
+
     fn create_group(self: Rc<Self>, group: Box<str>) -> LocalFuture<Result<(), Refusal>> {
         Box::pin(async move {
             self.room().await?;

@@ -33,8 +33,9 @@ impl SystemTopics {
             plain(format!("{cluster}_REPLY_TOPIC"), 1),
             plain(format!("{}REVIVE_LOG_{cluster}", names::SYSTEM_PREFIX), 8),
             own(&format!("{}SYNC_BROKER_MEMBER_{broker}", names::SYSTEM_PREFIX), 1, false),
-            plain(names::HALF_TOPIC, 1),
-            plain(names::HALF_OP_TOPIC, 1),
+            plain(names::HALF_TOPIC, shards.into()),
+            plain(names::HALF_OP_TOPIC, shards.into()),
+            plain(names::CHECK_MAX_TIME_TOPIC, shards.into()),
             plain(names::TIMER_TOPIC, shards.into()),
             plain(names::TIMER_DONE_TOPIC, shards.into()),
         ];

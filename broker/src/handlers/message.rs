@@ -1,7 +1,7 @@
 //! What the broker reads out of a message's properties before it stores it.
 //!
 //! Invariants: one pass over the text; of a repeated name the last value counts. A message that asks for something that
-//! this broker cannot do yet (a transaction, …) is refused by name, never stored as an ordinary one.
+//! this broker cannot do yet (a priority, …) is refused by name, never stored as an ordinary one.
 
 use ringmq_wire::message::sys_flag;
 use ringmq_wire::properties::{self, name};
@@ -28,6 +28,8 @@ pub struct Traits<'a> {
     pub timer_deliver_ms: Option<&'a str>,
     /// TIMER_OUT_MS: a timer has delivered it already.
     pub was_timer: bool,
+    /// TRAN_MSG: half of a transaction.
+    pub prepared: bool,
     /// First of the properties that ask for something that is not built yet.
     unsupported: Option<(&'static str, &'a str)>,
 }
@@ -49,10 +51,7 @@ impl<'a> Traits<'a> {
                 name::TIMER_DELAY_MS => traits.timer_delay_ms = Some(value),
                 name::TIMER_OUT_MS => traits.was_timer = true,
                 name::TIMER_DEL_UNIQUE_KEY => traits.ask(name::TIMER_DEL_UNIQUE_KEY, value, true),
-                name::TRANSACTION_PREPARED => {
-                    let asks = value.eq_ignore_ascii_case("true");
-                    traits.ask(name::TRANSACTION_PREPARED, value, asks);
-                }
+                name::TRANSACTION_PREPARED => traits.prepared = value.eq_ignore_ascii_case("true"),
                 PRIORITY => traits.ask(PRIORITY, value, true),
                 LITE_TOPIC => traits.ask(LITE_TOPIC, value, true),
                 _ => {}
@@ -74,9 +73,11 @@ impl<'a> Traits<'a> {
             let what = format!("property {property}={value} is not supported yet by this broker");
             return Some((property, what));
         }
-        if flags & sys_flag::TRANSACTION_MASK != 0 {
-            let what =
-                format!("transactional messages (sysFlag {flags:#x}) are not supported yet by this broker");
+        if flags & sys_flag::TRANSACTION_MASK != 0 && !self.prepared {
+            let what = format!(
+                "a transactional message (sysFlag {flags:#x}) without property {}=true",
+                name::TRANSACTION_PREPARED
+            );
             return Some(("transactional sysFlag", what));
         }
         None
@@ -109,12 +110,8 @@ mod tests {
 
     #[test]
     fn nothing_that_is_not_built_passes_as_ordinary() {
-        for (name, value) in [
-            ("TIMER_DEL_UNIQKEY", "k"),
-            ("TRAN_MSG", "true"),
-            ("_SYS_MSG_PRIORITY_", "1"),
-            ("__LITE_TOPIC", "l"),
-        ] {
+        for (name, value) in [("TIMER_DEL_UNIQKEY", "k"), ("_SYS_MSG_PRIORITY_", "1"), ("__LITE_TOPIC", "l")]
+        {
             let text = text(&[("KEYS", "k"), (name, value)]);
             let (counter, remark) = Traits::read(&text).unsupported(0).unwrap();
             assert_eq!(counter, name);

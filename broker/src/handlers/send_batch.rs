@@ -35,6 +35,9 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
         return handled;
     }
     // RocketMQ's clients refuse this themselves; its broker would store messages that it cannot deliver.
+    if traits.prepared {
+        return illegal("a batch cannot be a transaction: send its messages one by one");
+    }
     match timers::when(&traits, core.env.now_ms(), &core.config) {
         Ok(None) => {}
         Ok(Some(_)) => return illegal("a batch cannot be delayed: send its messages one by one"),

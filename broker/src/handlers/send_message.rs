@@ -15,7 +15,7 @@ use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
 
 use super::message::Traits;
-use super::{on_demand, queue, send_batch, send_delayed, send_retry};
+use super::{on_demand, queue, send_batch, send_delayed, send_half, send_retry};
 use crate::ack::{Pending, UniqueKey};
 use crate::config::BrokerConfig;
 use crate::control::names;
@@ -180,6 +180,16 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
             (added_with_key.as_str(), made_key.as_str())
         }
     };
+    // RocketMQ's clients before 4.6.1 send retries with the property.
+    let retried = header.reconsume_times > 0 && wait.is_some_and(|wait| wait.by_level);
+    let prepared = traits.prepared && !retried;
+    if prepared && wait.is_some() {
+        let remark = "a transactional message cannot be delayed";
+        return placed.refuse(response_code::MESSAGE_ILLEGAL, remark);
+    }
+    if prepared {
+        return send_half::store(placed, &traits, (text, added), key);
+    }
     if let Some(wait) = wait {
         return send_delayed::store(placed, &traits, wait, (text, added), key);
     }

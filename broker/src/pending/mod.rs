@@ -1,6 +1,6 @@
 //! Messages that wait: stored now, for their queue later, or never.
 //!
-//! Owns: a *book* a shard and a kind (timers; half messages of transactions are to be another). A message that waits is a record
+//! Owns: a *book* a shard and a kind (timers, half messages of transactions). A message that waits is a record
 //! in the kind's waiting queue of the shard of its real queue; its index entry's tags code is the time (ms) at which somebody
 //! has to look at it. That it is done is said by a record in the kind's done queue of the same shard. What is pending is
 //! kept in memory (`set`) and rebuilt at start from index entries and done records (`recovery`).
@@ -47,9 +47,13 @@ pub struct Kind {
 
 pub const TIMERS: Kind = Kind { waiting: names::TIMER_TOPIC, done: names::TIMER_DONE_TOPIC };
 
+pub const HALVES: Kind = Kind { waiting: names::HALF_TOPIC, done: names::HALF_OP_TOPIC };
+
 /// The books of one shard.
 pub struct Books<E: Env> {
     pub timers: Rc<Book<E>>,
+    /// Half messages of transactions.
+    pub halves: Rc<Book<E>>,
 }
 
 impl<E: Env> Books<E> {
@@ -60,7 +64,10 @@ impl<E: Env> Books<E> {
         placement: Placement,
         store_host: SocketAddr,
     ) -> std::io::Result<Self> {
-        Ok(Self { timers: Book::open(env, shard, placement, &TIMERS, store_host).await? })
+        Ok(Self {
+            timers: Book::open(env, shard, placement, &TIMERS, store_host).await?,
+            halves: Book::open(env, shard, placement, &HALVES, store_host).await?,
+        })
     }
 }
 

@@ -315,3 +315,9 @@ pub const ADMIN_SEND_ROUND_BYTES_MAX: usize = 256 * 1024;
 pub const ADMIN_ROWS_PER_TURN: usize = 256;
 
 const _: () = assert!(STAGE_SAMPLED_ONE_IN.is_power_of_two());
+
+/// Transactions that are being ended on one core: each holds its half message until the end is safe.
+pub const ENDS_PER_CORE_MAX: usize = 4096;
+
+/// Half messages whose producers are asked at once, by one shard.
+pub const CHECKS_PER_TURN: usize = 64;
