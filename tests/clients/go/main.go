@@ -34,6 +34,7 @@ func scenarios() []scenario {
 		{"push_from_first", pushFromFirst},
 		{"tag_filter", tagFilter},
 		{"sql_filter", sqlFilter},
+		{"transaction", transaction},
 		{"cluster_two_consumers", clusterTwoConsumers},
 		{"broadcasting", broadcasting},
 		{"orderly_consumer", orderlyConsumer},

@@ -69,6 +69,10 @@ public final class Scenarios {
         all.put("orderly_consumer", Pushing::orderly);
         all.put("request_reply", Replying::requestReply);
         all.put("request_timeout", Replying::requestTimeout);
+        all.put("transaction_commit", Transacting::commit);
+        all.put("transaction_rollback", Transacting::rollback);
+        all.put("transaction_check_back", Transacting::checkBack);
+        all.put("transaction_check_other_producer", Transacting::checkOtherProducer);
         all.put("from_first", Positions::fromFirst);
         all.put("from_last", Positions::fromLast);
         all.put("from_timestamp", Positions::fromTimestamp);

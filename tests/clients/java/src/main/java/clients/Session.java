@@ -13,6 +13,8 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -73,6 +75,16 @@ final class Session implements AutoCloseable {
         DefaultMQProducer producer = configure(new DefaultMQProducer(group("producer")));
         producer.setSendMsgTimeout(10_000);
         shutdowns.push(producer::shutdown);
+        return producer;
+    }
+
+    TransactionMQProducer transactionProducer(String group, TransactionListener listener) throws Exception {
+        TransactionMQProducer producer = configure(new TransactionMQProducer(group));
+        producer.setSendMsgTimeout(10_000);
+        producer.setTransactionListener(listener);
+        shutdowns.push(producer::shutdown);
+        producer.start();
+        answered(producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl());
         return producer;
     }
 
