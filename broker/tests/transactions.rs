@@ -295,7 +295,8 @@ fn each_is_committed_once_or_waits_whatever_crashes() {
                 }
             }
             let (mut committed, mut waiting) = (0, 0);
-            for (name, (half, told)) in all.borrow().iter() {
+            let all = all.take();
+            for (name, (half, told)) in &all {
                 let count = seen.remove(name).unwrap_or(0);
                 let may_be_seen = matches!(told, Told::Ending(COMMIT) | Told::Ended(COMMIT));
                 assert!(
