@@ -313,7 +313,9 @@ fn retention_takes_the_segment_and_not_what_waits_in_it() {
         let mut config = config(&world.rng("test"));
         config.retention.max_bytes = Some(4 * config.segment_bytes);
         config.retention.interval = Duration::from_millis(20);
-        let again = config.clone();
+        let mut again = config.clone();
+        // At once it wants what the first life has kept.
+        again.retention.max_bytes = Some(2 * config.segment_bytes);
         let far = world.run(&host, |env| async move {
             let life = Life::open(env.clone(), &config, Shared::default(), false).await;
             env.spawn(Class::Background, life.book.clone().keep_short());

@@ -64,10 +64,16 @@ impl<E: Env> Books<E> {
         placement: Placement,
         store_host: SocketAddr,
     ) -> std::io::Result<Self> {
-        Ok(Self {
+        // Retention runs as soon as the shard is open: it must not take what no book knows yet.
+        let known = Rc::new(Cell::new(false));
+        let all_known = known.clone();
+        shard.add_keeper(Rc::new(move || (!all_known.get()).then_some(0)));
+        let books = Self {
             timers: Book::open(env, shard, placement, &TIMERS, store_host).await?,
             halves: Book::open(env, shard, placement, &HALVES, store_host).await?,
-        })
+        };
+        known.set(true);
+        Ok(books)
     }
 }
 
