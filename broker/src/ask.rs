@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use ringmq_store::QueueEnd;
 use ringmq_transport::{ConnId, OwnedFrame};
 
-use crate::client_call::ClientCall;
+use crate::client_call::{CallFailed, ClientCall};
 use crate::control_plane::WantedTopic;
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Refusal;
@@ -116,7 +116,7 @@ pub enum Answer {
     QueueEnds(Vec<QueueEnd>, Option<usize>),
     Created(Result<(), Refusal>),
     Producer(Option<ConnId>),
-    Called(Result<OwnedFrame, String>),
+    Called(Result<OwnedFrame, CallFailed>),
     Stored(Result<StoredAt, Refusal>),
     Record(Result<Option<Vec<u8>>, String>),
     HoldsLocks(bool),

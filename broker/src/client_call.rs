@@ -3,15 +3,17 @@
 //! Owns: the way from the core that asks to the connection's core and back; what a request says is data ([`ClientCall`]), and is
 //! encoded where the connection is. Invariants: a call ends with the client's answer, or a reason, at the latest after its
 //! time-out; a client that answers nothing holds at most `CALLS_PER_CONN_MAX` of them.
-//! On failure: the reason as text, for a remark.
+//! On failure: [`CallFailed`], whose text is for a remark.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::Env;
-use ringmq_transport::{ConnId, Connection, OwnedFrame};
+use ringmq_transport::{CallError, ConnId, Connection, OwnedFrame};
 use ringmq_wire::Serialization;
 use ringmq_wire::encode::begin_request;
+use thiserror::Error;
 
 use crate::ask::{Answer, Question};
 use crate::core::Core;
@@ -20,8 +22,17 @@ use crate::core::Core;
 #[derive(Clone, Debug)]
 pub struct ClientCall {
     pub code: i32,
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
     pub body: Box<[u8]>,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallFailed {
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl<E: Env> Core<E> {
@@ -31,7 +42,7 @@ impl<E: Env> Core<E> {
         conn: ConnId,
         call: ClientCall,
         timeout: Duration,
-    ) -> Result<OwnedFrame, String> {
+    ) -> Result<OwnedFrame, CallFailed> {
         let question = Question::CallClient { conn, call: Box::new(call), timeout };
         match self.ask(Connection::<E>::core_of(conn), question).await {
             Answer::Called(outcome) => outcome,
@@ -45,8 +56,10 @@ impl<E: Env> Core<E> {
         conn: ConnId,
         call: ClientCall,
         timeout: Duration,
-    ) -> Result<OwnedFrame, String> {
-        let Some(conn) = self.connection(conn) else { return Err("its connection is gone".into()) };
+    ) -> Result<OwnedFrame, CallFailed> {
+        let Some(conn) = self.connection(conn) else {
+            return Err(CallFailed::Broken("its connection is gone".into()));
+        };
         let mut encoded = Ok(0);
         let answer = conn.request(
             |out, opaque| {
@@ -59,7 +72,10 @@ impl<E: Env> Core<E> {
             timeout,
         );
         drop(conn);
-        encoded.map_err(|error| format!("the request cannot be sent: {error}"))?;
-        answer.await.map_err(|error| error.to_string())
+        encoded.map_err(|error| CallFailed::Broken(format!("the request cannot be sent: {error}")))?;
+        answer.await.map_err(|error| match error {
+            CallError::TimedOut(after) => CallFailed::TimedOut(after),
+            other => CallFailed::Broken(other.to_string()),
+        })
     }
 }

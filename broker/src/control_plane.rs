@@ -88,6 +88,8 @@ pub fn is_control_request(request: i32) -> bool {
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
             | code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG
             | code::GET_SUBSCRIPTIONGROUP_CONFIG
+            | code::GET_CONSUMER_RUNNING_INFO
+            | code::CONSUME_MESSAGE_DIRECTLY
             | code::GET_BROKER_CONFIG
             | code::GET_BROKER_RUNTIME_INFO
             | code::QUERY_ASSIGNMENT

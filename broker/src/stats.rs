@@ -100,6 +100,8 @@ pub struct Counters {
     pub transaction_checks: Cell<u64>,
     /// Transactions being ended. This and what follows also go down.
     pub ends_now: Cell<u64>,
+    /// Administrators' questions to consumers that wait for an answer.
+    pub relays_now: Cell<u64>,
     /// Replies on their way to who asked.
     pub replies_now: Cell<u64>,
     /// Pulls that wait now for news of their subscription.

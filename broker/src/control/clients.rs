@@ -52,6 +52,14 @@ impl ConsumerGroup {
         self.model == MessageModel::Broadcasting
     }
 
+    /// The connection and the version of a member; of several with this id the last that came.
+    pub fn member(&self, client_id: &str) -> Option<(ConnId, i32)> {
+        let mut newest = self.members.iter().rev();
+        newest
+            .find(|(_, member)| *member.client_id == *client_id)
+            .map(|(conn, member)| (*conn, member.version))
+    }
+
     pub fn client_ids(&self) -> impl Iterator<Item = &Rc<str>> {
         self.members.values().map(|member| &member.client_id)
     }

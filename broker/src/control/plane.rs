@@ -36,6 +36,9 @@ impl<E: Env> ControlPlane<E> for Control<E> {
             code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => handlers::update_group::handle(control, request),
             code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => handlers::all_group_config::handle(control, request),
             code::GET_SUBSCRIPTIONGROUP_CONFIG => handlers::group_config::handle(control, request),
+            code::GET_CONSUMER_RUNNING_INFO | code::CONSUME_MESSAGE_DIRECTLY => {
+                handlers::ask_consumer::handle(control, request)
+            }
             code::GET_BROKER_CONFIG => handlers::broker_config::handle(control, request),
             code::GET_BROKER_RUNTIME_INFO => handlers::runtime_info::handle(control, request),
             other => {

@@ -2,6 +2,7 @@
 
 pub mod all_group_config;
 pub mod all_topic_config;
+pub mod ask_consumer;
 pub mod broker_config;
 pub mod check_client_config;
 pub mod consumer_list;

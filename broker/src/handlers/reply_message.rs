@@ -91,20 +91,20 @@ fn push_of(store_host: SocketAddr, now_ms: i64, header: &SendHeader<'_>, reply: 
     ClientCall {
         code: request_code::PUSH_REPLY_MESSAGE_TO_CLIENT,
         fields: vec![
-            ("producerGroup", header.producer_group.into()),
-            ("topic", header.topic.into()),
-            ("defaultTopic", header.default_topic.into()),
-            ("defaultTopicQueueNums", header.default_topic_queue_nums.to_string()),
-            ("queueId", header.queue_id.to_string()),
-            ("sysFlag", header.sys_flag.to_string()),
-            ("bornTimestamp", header.born_timestamp.to_string()),
-            ("flag", header.flag.to_string()),
-            ("properties", text),
-            ("reconsumeTimes", header.reconsume_times.to_string()),
-            ("unitMode", header.unit_mode.to_string()),
-            ("bornHost", reply.born_host.to_string()),
-            ("storeHost", store_host.to_string()),
-            ("storeTimestamp", now_ms.to_string()),
+            ("producerGroup".into(), header.producer_group.into()),
+            ("topic".into(), header.topic.into()),
+            ("defaultTopic".into(), header.default_topic.into()),
+            ("defaultTopicQueueNums".into(), header.default_topic_queue_nums.to_string()),
+            ("queueId".into(), header.queue_id.to_string()),
+            ("sysFlag".into(), header.sys_flag.to_string()),
+            ("bornTimestamp".into(), header.born_timestamp.to_string()),
+            ("flag".into(), header.flag.to_string()),
+            ("properties".into(), text),
+            ("reconsumeTimes".into(), header.reconsume_times.to_string()),
+            ("unitMode".into(), header.unit_mode.to_string()),
+            ("bornHost".into(), reply.born_host.to_string()),
+            ("storeHost".into(), store_host.to_string()),
+            ("storeTimestamp".into(), now_ms.to_string()),
         ],
         body: reply.body.clone(),
     }
@@ -124,7 +124,7 @@ async fn send_push<E: Env>(core: &Rc<Core<E>>, push: ClientCall, properties: &st
         return Err(format!("push reply message fail, channel of <{requester}> not found."));
     };
     let failed = |why: &str| format!("push reply message to {requester}fail. ({why})");
-    let answer = core.call_client(conn, push, PUSH_TIMEOUT).await.map_err(|why| failed(&why))?;
+    let answer = core.call_client(conn, push, PUSH_TIMEOUT).await.map_err(|why| failed(&why.to_string()))?;
     let command = answer.command();
     match command.code {
         response_code::SUCCESS => Ok(()),

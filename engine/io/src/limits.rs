@@ -321,3 +321,6 @@ pub const ENDS_PER_CORE_MAX: usize = 4096;
 
 /// Half messages whose producers are asked at once, by one shard.
 pub const CHECKS_PER_TURN: usize = 64;
+
+/// Questions of administrators to consumers that are under way: each may hold a message, for 10 s at the longest.
+pub const RELAYS_MAX: usize = 256;
