@@ -299,9 +299,9 @@ fn pulls_are_checked_in_order() {
         let mut header = pull_header("t", 0, 0);
         header.subscription = Some("||");
         refused(header, 23, "parse").await;
-        header.subscription = Some("a > 1");
+        header.subscription = Some("a > ");
         header.expression_type = Some("SQL92");
-        refused(header, 1, "SQL92").await;
+        refused(header, 23, "SQL92 at character 5").await;
         header = pull_header("t", 0, 0);
         header.sys_flag = 0;
         refused(header, 24, "group info not exist").await;
