@@ -16,6 +16,7 @@ use ringmq_transport::{ConnId, OwnedFrame};
 
 use crate::client_call::{CallFailed, ClientCall};
 use crate::control_plane::WantedTopic;
+use crate::group_queue::GroupQueue;
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Refusal;
 use crate::snapshot::CoreSnapshot;
@@ -66,6 +67,22 @@ pub enum Question {
         cursor: usize,
         most: usize,
     },
+    /// Of the core of the queue's shard: the first message at or after a time; negative: the queue's end.
+    OffsetAt {
+        topic: Box<str>,
+        queue_id: u32,
+        ms: i64,
+    },
+    /// Of the core of the queue's shard: the group's next pull is told this offset.
+    SetReset {
+        queue: GroupQueue,
+        offset: u64,
+    },
+    /// Of the control core: a pull was told.
+    ResetTold {
+        queue: GroupQueue,
+        offset: u64,
+    },
     /// Of the control core.
     CreateTopic(WantedTopic),
     CreateGroup(Box<str>),
@@ -115,6 +132,8 @@ pub enum Answer {
     Traffic(Vec<Counted>, Option<usize>),
     QueueEnds(Vec<QueueEnd>, Option<usize>),
     Created(Result<(), Refusal>),
+    Offset(Result<u64, String>),
+    Noted,
     Producer(Option<ConnId>),
     Called(Result<OwnedFrame, CallFailed>),
     Stored(Result<StoredAt, Refusal>),

@@ -10,48 +10,29 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use ringmq_io::limits::CARRIED_COMMITS_MAX;
 use ringmq_io::{Class, Env};
 
 use crate::control_plane::CarriedCommit;
 use crate::core::Core;
+use crate::group_queue::{GroupQueue, GroupQueueRef};
 
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
-#[derive(Hash, PartialEq, Eq)]
-struct Key {
-    group: Box<str>,
-    topic: Box<str>,
-    queue_id: u32,
-}
-
-#[derive(Hash)]
-struct KeyRef<'a> {
-    group: &'a str,
-    topic: &'a str,
-    queue_id: u32,
-}
-
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.queue_id == key.queue_id && *self.group == *key.group && *self.topic == *key.topic
-    }
-}
-
 #[derive(Default)]
 pub struct Carried {
-    pending: RefCell<HashMap<Key, u64>>,
+    pending: RefCell<HashMap<GroupQueue, u64>>,
     timer_runs: Cell<bool>,
 }
 
 impl Carried {
     fn put(&self, group: &str, topic: &str, queue_id: u32, offset: u64) {
         let mut pending = self.pending.borrow_mut();
-        match pending.get_mut(&KeyRef { group, topic, queue_id }) {
+        match pending.get_mut(&GroupQueueRef { group, topic, queue_id }) {
             Some(known) => *known = offset,
             None => {
-                pending.insert(Key { group: group.into(), topic: topic.into(), queue_id }, offset);
+                pending.insert(GroupQueueRef { group, topic, queue_id }.to_owned_key(), offset);
             }
         }
     }
@@ -64,7 +45,12 @@ impl Carried {
         self.pending
             .borrow_mut()
             .drain()
-            .map(|(Key { group, topic, queue_id }, offset)| CarriedCommit { group, topic, queue_id, offset })
+            .map(|(GroupQueue { group, topic, queue_id }, offset)| CarriedCommit {
+                group,
+                topic,
+                queue_id,
+                offset,
+            })
             .collect()
     }
 }

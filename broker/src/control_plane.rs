@@ -10,6 +10,7 @@ use ringmq_io::Env;
 use ringmq_transport::ConnId;
 use ringmq_wire::code::request_code as code;
 
+use crate::group_queue::GroupQueue;
 use crate::reply::Refusal;
 use crate::request::{Handled, LocalFuture, Request};
 
@@ -59,6 +60,9 @@ pub trait ControlPlane<E: Env> {
     /// Does any client hold an unexpired lease on a queue for this group?
     fn holds_locks(&self, group: &str) -> bool;
 
+    /// A pull was told the offset that was reset for its group.
+    fn reset_told(&self, queue: &GroupQueue, offset: u64);
+
     /// The connection of a producer client, the newest of several.
     fn find_producer(&self, client_id: &str) -> Option<ConnId>;
 
@@ -88,6 +92,7 @@ pub fn is_control_request(request: i32) -> bool {
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
             | code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG
             | code::GET_SUBSCRIPTIONGROUP_CONFIG
+            | code::INVOKE_BROKER_TO_RESET_OFFSET
             | code::GET_CONSUMER_RUNNING_INFO
             | code::CONSUME_MESSAGE_DIRECTLY
             | code::GET_BROKER_CONFIG

@@ -27,6 +27,7 @@ use crate::pending::{Book, Books};
 use crate::placement::Placement;
 use crate::reply::Origin;
 use crate::request::{OwnedRequest, Target};
+use crate::resets::Resets;
 use crate::stages::{Stage, Stages};
 use crate::stats::{CoreStats, Counters};
 use crate::tables::{TableChange, Tables, Topic};
@@ -97,6 +98,7 @@ pub struct Core<E: Env> {
     pub lifecycle: Lifecycle,
     pub holds: Holds<E>,
     pub(crate) carried: Carried,
+    pub(crate) resets: Resets,
     pub(crate) carried_filters: filter::Carried,
     tickets: Rc<Tickets>,
     /// By shard id; `None` where another core runs it.
@@ -148,6 +150,7 @@ impl<E: Env> Core<E> {
             transport: Rc::default(),
             lifecycle: Lifecycle::default(),
             carried: Carried::default(),
+            resets: Resets::default(),
             carried_filters: filter::Carried::default(),
             tickets: Rc::default(),
             shards: by_id.into(),
@@ -325,6 +328,7 @@ impl<E: Env> Core<E> {
                 Answer::QueueEnds(ends, next)
             }
             Question::DropQueues { topic } => {
+                self.resets.forget_topic(&topic);
                 let mut outcome = Ok(());
                 for local in self.local_shards() {
                     if let Err(error) = local.shard.drop_queues(&topic).await {
@@ -354,6 +358,17 @@ impl<E: Env> Core<E> {
             Question::CreateGroupTopic { topic, queues, unit_mode } => {
                 Answer::Created(self.expect_control().create_group_topic(topic, queues, unit_mode).await)
             }
+            Question::OffsetAt { topic, queue_id, ms } => {
+                Answer::Offset(self.offset_at(&topic, queue_id, ms).await.map_err(|error| error.to_string()))
+            }
+            Question::SetReset { queue, offset } => {
+                self.set_reset(queue, offset);
+                Answer::Noted
+            }
+            Question::ResetTold { queue, offset } => {
+                self.expect_control().reset_told(&queue, offset);
+                Answer::Noted
+            }
             Question::FindProducer { client_id } => {
                 Answer::Producer(self.expect_control().find_producer(&client_id))
             }
@@ -382,6 +397,16 @@ impl<E: Env> Core<E> {
                 QueueState { min: bounds.min, max: bounds.max, young: local.shard.is_young(queue) }
             }
             None => QueueState::default(),
+        }
+    }
+
+    async fn offset_at(&self, topic: &str, queue_id: u32, ms: i64) -> std::io::Result<u64> {
+        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = &self.local(shard).expect("a queue's core has its shard").shard;
+        match shard.find_queue(topic, queue_id) {
+            None => Ok(0),
+            Some(queue) if ms < 0 => Ok(shard.bounds(queue).max),
+            Some(queue) => shard.offset_by_time(queue, ms, false).await,
         }
     }
 

@@ -132,6 +132,23 @@ impl<E: Env> Holds<E> {
         }
     }
 
+    /// Takes out the holds of a group in a queue.
+    pub fn take_group(&self, shard: u16, queue: QueueRef, group: &str) -> Vec<(Pull, Responder<E>)> {
+        let mut inner = self.inner.borrow_mut();
+        let mut at = inner.by_queue[usize::from(shard)].get(queue.index()).copied().unwrap_or(NONE);
+        let mut taken = Vec::new();
+        while at != NONE {
+            let hold = &inner.holds[at as usize];
+            let next = hold.links[List::Queue as usize].next;
+            if *hold.pull.group.name == *group {
+                let hold = inner.remove(at);
+                taken.push((hold.pull, hold.responder));
+            }
+            at = next;
+        }
+        taken
+    }
+
     /// Takes out the holds whose time is up.
     fn take_expired(&self, now_ns: u64) -> Vec<(Pull, Responder<E>)> {
         let now = now_ns / TICK.as_nanos() as u64;

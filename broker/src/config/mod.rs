@@ -159,6 +159,8 @@ keys! {
     transaction_check_interval_ms: u64 = "transactionCheckInterval", |_| 30_000;
     /// How often, before it is given up.
     transaction_check_max: u32 = "transactionCheckMax", |_| 15;
+    /// An administrator's reset of offsets is made by the broker; otherwise by the group's consumers.
+    use_server_side_reset_offset: bool = "useServerSideResetOffset", |_| true;
     /// SQL92 filters. RocketMQ's default is false.
     enable_property_filter: bool = "enablePropertyFilter", |_| true;
     /// Replies are stored besides being pushed to who asked.

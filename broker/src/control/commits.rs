@@ -21,6 +21,7 @@ use super::announce::not_durable;
 use super::journal::{self, SnapshotWriter};
 use super::offsets::Commit;
 use crate::control_plane::CarriedCommit;
+use crate::group_queue::GroupQueueRef;
 use crate::reply::Refusal;
 
 /// How long one-way commits are gathered: clients commit each 5 s, and one fdatasync takes them all.
@@ -73,8 +74,17 @@ impl<E: Env> Control<E> {
         Ok(self.append(&journal::commit(group, topic, queue as u32, offset)))
     }
 
+    /// An administrator has moved this offset, and the group does not know yet: what it commits is of its old position.
+    pub fn is_reset(&self, group: &str, topic: &str, queue: i32) -> bool {
+        let queue_id = queue as u32;
+        self.resets.get(GroupQueueRef { group, topic, queue_id }).is_some()
+    }
+
     /// A commit that nobody waits for.
     pub fn commit_soon(&self, group: &str, topic: &str, queue: i32, offset: i64) -> Result<(), Refusal> {
+        if self.is_reset(group, topic, queue) {
+            return Ok(());
+        }
         self.store_offset(group, topic, queue, offset)?;
         self.state.borrow_mut().offsets.mark_dirty(group, topic, queue as u32);
         self.offsets_dirty.notify();

@@ -49,6 +49,7 @@ use system_topics::SystemTopics;
 use crate::core::Core;
 use crate::rates::{self, Rates};
 use crate::reply::Refusal;
+use crate::resets::Resets;
 use crate::tables::TableChange;
 
 #[derive(Debug, Error)]
@@ -96,6 +97,7 @@ pub struct Control<E: Env> {
     pub state: RefCell<State>,
     pub clients: RefCell<Clients>,
     pub locks: RefCell<Locks>,
+    pub resets: Resets,
     pub registration: Registration<E>,
     pub started_ms: i64,
     pub rates: Rates,
@@ -142,6 +144,7 @@ impl<E: Env> Control<E> {
             state: RefCell::new(state),
             clients: RefCell::default(),
             locks: RefCell::default(),
+            resets: Resets::default(),
             registration: Registration::new(),
             started_ms: now,
             rates: Rates::default(),

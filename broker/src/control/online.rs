@@ -59,6 +59,13 @@ impl<E: Env> Control<E> {
         }
     }
 
+    /// Of a oneway request to a client: each frame has its own, nothing waits for an answer.
+    pub(crate) fn number(&self) -> i32 {
+        let opaque = self.next_opaque.get();
+        self.next_opaque.set(opaque.wrapping_add(1));
+        opaque
+    }
+
     fn notify_later(&self, group: &str) {
         self.to_notify.borrow_mut().insert(group.into());
         self.notify_due.notify();
@@ -89,9 +96,7 @@ impl<E: Env> Control<E> {
             return;
         };
         for conn in online.members.keys() {
-            // Each frame has its own number; nothing waits for an answer.
-            let opaque = self.next_opaque.get();
-            self.next_opaque.set(opaque.wrapping_add(1));
+            let opaque = self.number();
             let mut frame = Vec::with_capacity(192);
             let code = request_code::NOTIFY_CONSUMER_IDS_CHANGED;
             let mut writer = begin_request(&mut frame, Serialization::Json, code, opaque, FLAG_ONEWAY);

@@ -8,6 +8,7 @@ use ringmq_wire::code::{request_code as code, response_code};
 
 use super::Control;
 use crate::control_plane::{CarriedCommit, ControlPlane, WantedTopic};
+use crate::group_queue::GroupQueue;
 use crate::handlers;
 use crate::reply::Refusal;
 use crate::request::{Handled, LocalFuture, Request};
@@ -36,6 +37,7 @@ impl<E: Env> ControlPlane<E> for Control<E> {
             code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => handlers::update_group::handle(control, request),
             code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => handlers::all_group_config::handle(control, request),
             code::GET_SUBSCRIPTIONGROUP_CONFIG => handlers::group_config::handle(control, request),
+            code::INVOKE_BROKER_TO_RESET_OFFSET => handlers::reset_offset::handle(control, request),
             code::GET_CONSUMER_RUNNING_INFO | code::CONSUME_MESSAGE_DIRECTLY => {
                 handlers::ask_consumer::handle(control, request)
             }
@@ -82,6 +84,10 @@ impl<E: Env> ControlPlane<E> for Control<E> {
         self.locks.borrow().any_held(group, self.uptime_ms())
     }
 
+    fn reset_told(&self, queue: &GroupQueue, offset: u64) {
+        self.resets.told(queue, offset);
+    }
+
     fn find_producer(&self, client_id: &str) -> Option<ConnId> {
         self.clients.borrow().producer_client(client_id)
     }
@@ -110,5 +116,6 @@ fn is_change(request: i32) -> bool {
         code::UPDATE_AND_CREATE_TOPIC
             | code::DELETE_TOPIC_IN_BROKER
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | code::INVOKE_BROKER_TO_RESET_OFFSET
     )
 }

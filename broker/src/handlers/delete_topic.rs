@@ -54,6 +54,7 @@ async fn delete<E: Env>(control: &Rc<Control<E>>, topics: &[String]) -> Result<(
     for topic in topics {
         // Deleting what is not there succeeds, and cleans up after a deletion that was cut short.
         control.remove_topic(topic);
+        control.resets.forget_topic(topic);
     }
     control.all_announced().await?;
     for topic in topics {

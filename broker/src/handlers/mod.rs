@@ -24,6 +24,7 @@ pub mod query_message;
 pub mod queue;
 pub mod recall_message;
 pub mod reply_message;
+pub mod reset_offset;
 pub mod runtime_info;
 pub mod search_offset;
 pub mod send_back;

@@ -26,6 +26,7 @@ use super::pull_filter::{self, Filter};
 use super::{on_demand, queue};
 use crate::core::Core;
 use crate::filter::{Wanted, chooses};
+use crate::group_queue::GroupQueueRef;
 use crate::reply::Responder;
 use crate::request::{Handled, Request, Target};
 use crate::stages::Stage;
@@ -51,9 +52,9 @@ pub struct Pull {
     pub offset: u64,
     max_messages: u32,
     topic_sys_flag: i32,
-    group_sys_flag: i32,
     /// Where what it gets is counted.
     row: Rc<Row>,
+    pub group: Rc<GroupSettings>,
     /// `None`: all messages.
     filter: Option<Rc<Subscription>>,
 }
@@ -146,14 +147,19 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         offset: u64::try_from(header.queue_offset).unwrap_or(0),
         max_messages: header.max_msg_nums.max(1) as u32,
         topic_sys_flag: topic.settings.sys_flag,
-        group_sys_flag: group.sys_flag,
         row: topic.outgoing(&core.tables.traffic, header.consumer_group),
+        group: group.clone(),
         filter: match filter {
             Filter::Some(subscription) => Some(subscription),
             Filter::All | Filter::AllForNow => None,
         },
     };
     let responder = request.responder();
+    let (group, topic) = (header.consumer_group, header.topic);
+    if let Some(offset) = core.take_reset(GroupQueueRef { group, topic, queue_id }) {
+        answer_reset(core, &pull, responder, offset);
+        return Handled::Done;
+    }
     if header.queue_offset < 0 {
         let bounds = local.shard.bounds(pull.queue);
         let (code, remark) = (response_code::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL");
@@ -325,6 +331,11 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
     answer_empty(core, &pull, responder, code, next, remark);
 }
 
+/// An administrator has moved the group: it is told where to.
+pub(crate) fn answer_reset<E: Env>(core: &Rc<Core<E>>, pull: &Pull, responder: Responder<E>, offset: u64) {
+    answer_empty(core, pull, responder, response_code::PULL_OFFSET_MOVED, offset, "OFFSET_RESET");
+}
+
 /// A held pull, woken or timed out: whatever there is now is the answer.
 pub(crate) fn answer_again<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>) {
     answer(core, pull, responder, None);
@@ -423,7 +434,7 @@ fn answer_fetched<E: Env>(
                 min_offset: bounds.min as i64,
                 max_offset: bounds.max as i64,
                 topic_sys_flag: Some(pull.topic_sys_flag),
-                group_sys_flag: Some(pull.group_sys_flag),
+                group_sys_flag: Some(pull.group.sys_flag),
                 offset_delta: None,
                 forbidden_type: None,
             };
@@ -454,7 +465,7 @@ fn answer_empty<E: Env>(
             min_offset: bounds.min as i64,
             max_offset: bounds.max as i64,
             topic_sys_flag: Some(pull.topic_sys_flag),
-            group_sys_flag: Some(pull.group_sys_flag),
+            group_sys_flag: Some(pull.group.sys_flag),
             offset_delta: None,
             forbidden_type: None,
         };

@@ -5,6 +5,9 @@
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env};
+use ringmq_wire::Serialization;
+use ringmq_wire::code::response_code;
+use ringmq_wire::encode::begin_response;
 use ringmq_wire::headers::UpdateConsumerOffsetHeader;
 
 use super::queue::bad_header;
@@ -22,6 +25,13 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         if let Err(refusal) = control.commit_soon(group, topic, queue_id, commit_offset) {
             tracing::debug!(group, topic, remark = refusal.remark, "oneway commit dropped");
         }
+        return Handled::Done;
+    }
+    if control.is_reset(group, topic, queue_id) {
+        responder.answer(|out, opaque| {
+            let (json, code) = (Serialization::Json, response_code::SUCCESS);
+            begin_response(out, json, code, opaque, 0, Some("Offset has been previously reset")).finish(&[])
+        });
         return Handled::Done;
     }
     let asked = control.may_change().and_then(|()| control.commit(group, topic, queue_id, commit_offset));

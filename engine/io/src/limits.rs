@@ -324,3 +324,6 @@ pub const CHECKS_PER_TURN: usize = 64;
 
 /// Questions of administrators to consumers that are under way: each may hold a message, for 10 s at the longest.
 pub const RELAYS_MAX: usize = 256;
+
+/// Offsets that an administrator has reset and that the group's next pull has not been told yet: about 200 bytes each.
+pub const RESETS_MAX: usize = 100_000;

@@ -73,6 +73,7 @@ public final class Scenarios {
         all.put("transaction_rollback", Transacting::rollback);
         all.put("transaction_check_back", Transacting::checkBack);
         all.put("transaction_check_other_producer", Transacting::checkOtherProducer);
+        all.put("reset_offset_by_time", Resetting::byTime);
         all.put("from_first", Positions::fromFirst);
         all.put("from_last", Positions::fromLast);
         all.put("from_timestamp", Positions::fromTimestamp);
