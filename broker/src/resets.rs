@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use ringmq_io::{Class, Env};
@@ -17,6 +18,10 @@ use crate::ask::Question;
 use crate::core::{CONTROL_CORE, Core};
 use crate::group_queue::{GroupQueue, GroupQueueRef};
 use crate::handlers::pull_message::{answer_again, answer_reset};
+
+/// A pull that is told may have brought an offset of its old position, which is on its way to the control core for up to
+/// 50 ms (`carried`): it has to find the reset still there.
+const CARRIED_FIRST: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 pub struct Resets {
@@ -82,6 +87,7 @@ impl<E: Env> Core<E> {
         let told = Question::ResetTold { queue: queue.to_owned_key(), offset };
         let core = self.clone();
         self.env.spawn(Class::Foreground, async move {
+            core.env.sleep(CARRIED_FIRST).await;
             core.ask(CONTROL_CORE, told).await;
         });
         Some(offset)
