@@ -140,7 +140,7 @@ fn a_message_is_given_to_a_consumer_directly() {
                 (Some("0"), Some("0"))
             );
             drop(frames);
-            let nowhere = format!("{}{:016X}", &sent.msg_id[..sent.msg_id.len() - 16], 1 << 40);
+            let nowhere = format!("{}{:016X}", &sent.msg_id[..sent.msg_id.len() - 16], 1_u64 << 40);
             for bad in [nowhere.as_str(), "no id"] {
                 let refused = ask(bad).await;
                 assert_eq!(refused.command().code, 1);

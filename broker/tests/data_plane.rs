@@ -264,7 +264,6 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
         header.default_topic = "nothing";
         refuses(peer, header, b"x", 17, "nothing").await;
         refuses(peer, send_header("t", 0, &property("DELAY", "x")), b"x", 13, "DELAY=x").await;
-        refuses(peer, send_header("t", 0, &property("TRAN_MSG", "true")), b"x", 13, "TRAN_MSG").await;
         refuses(peer, send_header("t", 0, &property("K", &"v".repeat(32_767))), b"x", 13, "").await;
         let mut header = send_header("t", 0, "");
         header.sys_flag = 4;

@@ -33,9 +33,13 @@ fn each_seed<F: Future<Output = ()> + 'static>(change: impl Fn(&mut BrokerConfig
 }
 
 async fn send_half(peer: &Peer, queue: i32, body: &str, more: &str) -> Sent {
+    send_half_born(peer, queue, body, more, 0).await
+}
+
+async fn send_half_born(peer: &Peer, queue: i32, body: &str, more: &str, born_ms: i64) -> Sent {
     let properties = property("TRAN_MSG", "true") + &property("PGROUP", "P") + &property("TAGS", "a") + more;
     let mut header = send_header("orders", queue, &properties);
-    header.sys_flag = 4;
+    (header.sys_flag, header.born_timestamp) = (4, born_ms);
     peer.send(header, body.as_bytes()).await
 }
 
@@ -150,7 +154,8 @@ fn a_wrong_end_is_refused_with_the_reason() {
             assert!(code == 1 && remark.contains("is of topic orders"), "{remark}");
             // Too late for what it says itself; only the check ends it now.
             let immune = property("CHECK_IMMUNITY_TIME_IN_SECONDS", "1");
-            let late = send_half(&peer, 1, "late", &immune).await;
+            let late = send_half_born(&peer, 1, "late", &immune, rig.env.now_ms()).await;
+            rig.env.sleep(Duration::from_millis(1500)).await;
             assert_eq!(end(&peer, &late, "P", COMMIT).await.0, 604);
             let place = (late.queue_offset, decode_offset_id(&late.msg_id).unwrap().1);
             assert_eq!(end_at(&peer, place, "P", COMMIT, true).await.0, 0);
