@@ -17,6 +17,12 @@ pub struct CoreStats {
     pub delayed_lost: u64,
     pub sent_back: u64,
     pub dead_letters: u64,
+    /// Half messages that nobody has ended, and what became of others.
+    pub transactions_waiting: u64,
+    pub transactions_committed: u64,
+    pub transactions_rolled_back: u64,
+    pub transactions_given_up: u64,
+    pub transaction_checks: u64,
     pub recalled: u64,
     pub get_messages: u64,
     pub get_bytes: u64,
@@ -49,6 +55,11 @@ impl std::ops::AddAssign for CoreStats {
         self.delayed_lost += other.delayed_lost;
         self.sent_back += other.sent_back;
         self.dead_letters += other.dead_letters;
+        self.transactions_waiting += other.transactions_waiting;
+        self.transactions_committed += other.transactions_committed;
+        self.transactions_rolled_back += other.transactions_rolled_back;
+        self.transactions_given_up += other.transactions_given_up;
+        self.transaction_checks += other.transaction_checks;
         self.recalled += other.recalled;
         self.get_messages += other.get_messages;
         self.get_bytes += other.get_bytes;

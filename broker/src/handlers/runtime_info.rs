@@ -103,6 +103,11 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     put("sentBack", stats.sent_back.to_string());
     put("recalled", stats.recalled.to_string());
     put("deadLetters", stats.dead_letters.to_string());
+    put("transactionsWaiting", stats.transactions_waiting.to_string());
+    put("transactionsCommitted", stats.transactions_committed.to_string());
+    put("transactionsRolledBack", stats.transactions_rolled_back.to_string());
+    put("transactionsGivenUp", stats.transactions_given_up.to_string());
+    put("transactionChecks", stats.transaction_checks.to_string());
     put("delayedLost", stats.delayed_lost.to_string());
     put("connections", stats.connections.to_string());
     put("longPollings", stats.holds.to_string());
