@@ -126,7 +126,7 @@ pub enum Answer {
     Queue(QueueState),
     Dropped(Result<(), String>),
     Records(Result<Vec<Vec<u8>>, String>),
-    Stats(CoreStats),
+    Stats(Box<CoreStats>),
     Snapshot(Box<CoreSnapshot>),
     /// With the cursor that goes on, if there are more.
     Traffic(Vec<Counted>, Option<usize>),

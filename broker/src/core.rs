@@ -261,7 +261,7 @@ impl<E: Env> Core<E> {
         let mut sum = CoreStats::default();
         for core in 0..self.placement.cores() {
             match self.ask(core, Question::Stats).await {
-                Answer::Stats(stats) => sum += stats,
+                Answer::Stats(stats) => sum += *stats,
                 other => unreachable!("asked for statistics, was answered {other:?}"),
             }
         }
@@ -321,7 +321,7 @@ impl<E: Env> Core<E> {
     async fn answer(self: Rc<Self>, question: Question) -> Answer {
         match question {
             Question::Queue { topic, queue_id } => Answer::Queue(self.queue_state(&topic, queue_id)),
-            Question::Stats => Answer::Stats(self.stats()),
+            Question::Stats => Answer::Stats(Box::new(self.stats())),
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Traffic { cursor } => {
                 let (rows, next) = self.tables.traffic.some(cursor);
