@@ -131,15 +131,16 @@ fn a_message_is_given_to_a_consumer_directly() {
                 peer.ask(code::CONSUME_MESSAGE_DIRECTLY, &fields, b"").await
             };
             assert_eq!(ask(&sent.msg_id).await.command().code, 7);
-            let frames = asked.asked.borrow();
-            let question = frames[0].command();
-            assert_eq!(RecordView::parse(question.body).unwrap().body, b"again");
-            assert_eq!(question.ext.get("brokerName"), Some("broker-a"));
-            assert_eq!(
-                (question.ext.get("topicSysFlag"), question.ext.get("groupSysFlag")),
-                (Some("0"), Some("0"))
-            );
-            drop(frames);
+            {
+                let frames = asked.asked.borrow();
+                let question = frames[0].command();
+                assert_eq!(RecordView::parse(question.body).unwrap().body, b"again");
+                assert_eq!(question.ext.get("brokerName"), Some("broker-a"));
+                assert_eq!(
+                    (question.ext.get("topicSysFlag"), question.ext.get("groupSysFlag")),
+                    (Some("0"), Some("0"))
+                );
+            }
             let nowhere = format!("{}{:016X}", &sent.msg_id[..sent.msg_id.len() - 16], 1_u64 << 40);
             for bad in [nowhere.as_str(), "no id"] {
                 let refused = ask(bad).await;
