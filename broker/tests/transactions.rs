@@ -300,8 +300,7 @@ fn each_is_committed_once_or_waits_whatever_crashes() {
                 }
             }
             let (mut committed, mut waiting) = (0, 0);
-            let all = all.take();
-            for (name, (half, told)) in &all {
+            for (name, (half, told)) in &all.take() {
                 let count = seen.remove(name).unwrap_or(0);
                 let may_be_seen = matches!(told, Told::Ending(COMMIT) | Told::Ended(COMMIT));
                 assert!(
