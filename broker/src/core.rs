@@ -308,6 +308,13 @@ impl<E: Env> Core<E> {
         }
     }
 
+    /// Counts messages that came into a topic by another way than a client's send of them.
+    pub fn count_incoming(&self, topic: &str, messages: u64, stored_bytes: u64) {
+        if let Some(topic) = self.tables.topic(topic) {
+            topic.incoming(&self.tables.traffic).count(messages, stored_bytes);
+        }
+    }
+
     /// Asks a core, this one included.
     pub async fn ask(self: &Rc<Self>, core: usize, question: Question) -> Answer {
         if core == self.env.core() {

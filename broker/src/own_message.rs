@@ -128,7 +128,9 @@ impl<E: Env> Core<E> {
             None => local.shard.queue(&message.topic, message.queue_id),
         };
         let record = NewRecord::new(parts, tag_code(traits.tags), keys).map_err(AppendError::from)?;
-        Ok(local.shard.append(queue, &record)?)
+        let appended = local.shard.append(queue, &record)?;
+        self.count_incoming(&message.topic, 1, appended.bytes);
+        Ok(appended)
     }
 }
 

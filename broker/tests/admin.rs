@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Rig, Scene, pull_header, send_header};
+use common::{Rig, Scene, property, pull_header, send_header};
 use ringmq_broker::admin::document::Document;
 use ringmq_io::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_SECS_MAX};
 use ringmq_io::{Chunk, Env, Net, Stream, deadline};
@@ -120,6 +120,27 @@ fn what_was_sent_and_pulled_adds_up_over_all_cores() {
         );
         assert_eq!(http.get("/healthz").await, (200, "ok\n".into()));
         assert_eq!(http.get("/nowhere").await.0, 404);
+    });
+    scene.stop();
+}
+
+#[test]
+fn a_delayed_message_counts_for_its_topic_when_it_is_delivered() {
+    let scene = Scene::new(75);
+    scene.start(2, |config| config.shards = 2);
+    scene.client(|rig| async move {
+        let peer = rig.connect();
+        let sent = peer.send(send_header("later", 0, &property("DELAY", "1")), b"x").await;
+        assert_eq!(sent.code, 0, "{}", sent.remark);
+        let http = Http::connect(&rig).await;
+        let counted = async || {
+            let (_, metrics) = http.get("/metrics").await;
+            let topic = sum(&metrics, "rocketmq_messages_in_total", &["topic=\"later\""]);
+            (topic, sum(&metrics, "ringmq_delayed_waiting", &[]))
+        };
+        assert_eq!(counted().await, (0.0, 1.0));
+        rig.env.sleep(Duration::from_secs(3)).await;
+        assert_eq!(counted().await, (1.0, 0.0));
     });
     scene.stop();
 }

@@ -54,6 +54,21 @@ const CORES: &[(&str, Kind, &str, OfCore)] = &[
         c.stats.holds_timed_out
     }),
     ("ringmq_cold_reads", Kind::Gauge, "Reads from segments under way", |c| c.cold_reads),
+    ("ringmq_delayed_waiting", Kind::Gauge, "Delayed messages that wait for their time", |c| {
+        c.stats.delayed_waiting
+    }),
+    ("ringmq_sent_back_total", Kind::Counter, "Messages that consumers have sent back", |c| {
+        c.stats.sent_back
+    }),
+    ("ringmq_dead_letters_total", Kind::Counter, "Messages that went to a dead letter topic", |c| {
+        c.stats.dead_letters
+    }),
+    ("ringmq_delayed_delivered_total", Kind::Counter, "Delayed messages that were delivered", |c| {
+        c.stats.delayed_delivered
+    }),
+    ("ringmq_delayed_lost_total", Kind::Counter, "Delayed messages that were found damaged", |c| {
+        c.stats.delayed_lost
+    }),
     ("ringmq_hops_total", Kind::Counter, "Requests sent to another core", |c| c.stats.hops),
     ("ringmq_puts_refused_total", Kind::Counter, "Sends that were refused", |c| c.stats.put_refused),
 ];

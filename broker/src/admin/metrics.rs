@@ -1,9 +1,9 @@
 //! `/metrics`: RocketMQ 5's names for what RocketMQ has too, `ringmq_*` for what only this engine has.
 //!
 //! RocketMQ's labels are kept (RocketMQ 5.5.0 BrokerMetricsManager, BrokerMetricsConstant), but for `message_type` of
-//! messages that come in: those that are counted here are all ordinary. Invariant: cores and shards are told one by one;
-//! adding up is the reader's. Every few
-//! hundred lines other tasks run.
+//! messages that come in. A delayed message counts for its topic when it is delivered, as there, one of a transaction when
+//! it is committed. Invariant: cores and shards are told one by one; adding up is the reader's. Every few dozen lines
+//! other tasks run.
 
 use std::rc::Rc;
 

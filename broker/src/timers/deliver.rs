@@ -122,6 +122,9 @@ fn append_now<E: Env>(
         deliveries.iter().map(|delivery| delivery.queue).zip(records.chunks(1)).collect();
     book.settle(&done, &became, &[])?;
     add(&core.counters.delayed_delivered, became.len() as u64);
+    for (delivery, record) in deliveries.iter().zip(&records) {
+        core.count_incoming(delivery.parts.topic, 1, record.size() as u64);
+    }
     Ok(())
 }
 

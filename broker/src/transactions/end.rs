@@ -138,5 +138,7 @@ fn settle<E: Env>(
         ..half.parts()
     };
     let record = NewRecord::new(parts, tag_code(properties::get(&text, name::TAGS)), Keys::read(&text))?;
-    local.halves.settle(&done, &[(queue, std::slice::from_ref(&record))], &[])
+    let end = local.halves.settle(&done, &[(queue, std::slice::from_ref(&record))], &[])?;
+    core.count_incoming(topic, 1, record.size() as u64);
+    Ok(end)
 }

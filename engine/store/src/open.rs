@@ -241,6 +241,7 @@ fn start_tasks<E: Env>(inner: &Rc<Inner<E>>) {
     start(inner, Class::Background, retention::run(Rc::clone(inner)));
 }
 
+#[track_caller]
 fn start<E: Env>(inner: &Rc<Inner<E>>, class: Class, task: impl Future<Output = ()> + 'static) {
     inner.running.set(inner.running.get() + 1);
     let own = Rc::clone(inner);

@@ -270,8 +270,10 @@ impl Driver {
         if self.parked.borrow().is_some() && (self.ring.borrow_mut().is_ready() || self.bell.is_rung()) {
             self.kick();
         }
-        if self.glommio_polled.get().elapsed() >= POLL_EVERY && wait_for_a_poll().await {
+        let now = Instant::now();
+        if now - self.glommio_polled.get() >= POLL_EVERY && wait_for_a_poll().await {
             self.glommio_polled.set(Instant::now());
+            self.watch.was_away(now.elapsed());
             self.watch.look_at_usage();
         } else {
             glommio::executor().yield_task_queue_now().await;

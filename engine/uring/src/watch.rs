@@ -65,6 +65,8 @@ pub(crate) struct Watch {
     longest: Cell<Duration>,
     longest_by: Cell<Option<Place>>,
     entered: Cell<Duration>,
+    /// In glommio's poll of its rings, which is to last a microsecond.
+    away: Cell<Duration>,
     /// The driver is: what runs now is in no turn of its.
     asleep: Cell<bool>,
     turn_ns: RefCell<Histogram<u64>>,
@@ -86,6 +88,7 @@ impl Watch {
             longest: Cell::new(Duration::ZERO),
             longest_by: Cell::new(None),
             entered: Cell::new(Duration::ZERO),
+            away: Cell::new(Duration::ZERO),
             asleep: Cell::new(false),
             turn_ns: RefCell::new(nanoseconds()),
             longest_turn: Cell::new(Duration::ZERO),
@@ -125,6 +128,11 @@ impl Watch {
         self.entered.set(self.entered.get() + took);
     }
 
+    /// So much of this turn glommio was polling: the thread gives up its CPU there, and may get it back late.
+    pub(crate) fn was_away(&self, took: Duration) {
+        self.away.set(self.away.get() + took);
+    }
+
     /// A good moment to ask the kernel about this thread: what it says is compared with at the next stall.
     pub(crate) fn look_at_usage(&self) {
         self.usage.set(Usage::now());
@@ -137,6 +145,7 @@ impl Watch {
         let longest = self.longest.take();
         let longest_by = self.longest_by.take();
         let entered = self.entered.take();
+        let away = self.away.take();
         // A task that a timer woke may have run before the driver was.
         let took = took.unwrap_or_default().max(longest);
         if polls == 0 && !worked {
@@ -144,8 +153,11 @@ impl Watch {
         }
         self.turn_ns.borrow_mut().saturating_record(took.as_nanos() as u64);
         self.longest_turn.set(self.longest_turn.get().max(took));
-        let own = took.saturating_sub(polled + entered);
+        let own = took.saturating_sub(polled + entered + away);
         if longest.max(entered).max(own) <= STALL {
+            if away > STALL {
+                self.preempted.set(self.preempted.get() + 1);
+            }
             return;
         }
         let (before, now) = (self.usage.get(), Usage::now());
