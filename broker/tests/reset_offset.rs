@@ -194,7 +194,7 @@ fn without_the_brokers_help_the_consumers_are_told() {
             while !consumer.asked.0.borrow().iter().any(is_reset) {
                 rig.env.sleep(Duration::from_millis(1)).await;
             }
-            let frames = consumer.asked.0.borrow();
+            let frames = consumer.asked.0.take();
             let frame = frames.iter().find(|frame| is_reset(frame)).unwrap();
             assert_eq!(frame.command().ext.get("topic"), Some("t"));
             let body: ResetOffsetBody = json_dialect::read(frame.command().body).unwrap();
