@@ -118,7 +118,8 @@ final class Transacting {
         TransactionMQProducer another = session.transactionProducer(group, fates);
         // A producer that has sent nothing knows no broker to beat to.
         Texts.stored(another.send(Texts.message(session.createTopic(session.topic("other"), 1), "hello")));
-        another.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
+        Await.until("a heartbeat", 10,
+            () -> another.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock());
         Inbox inbox = new Inbox();
         session.pushConsumer(session.group("c"), topic, inbox);
         inbox.awaitExactly(List.of("left-behind"), 90);
