@@ -120,23 +120,7 @@ fn scattered(number: u64) -> u64 {
 }
 
 fn parts(body: &[u8]) -> RecordParts<'_> {
-    RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: host(),
-        store_timestamp: 0,
-        store_host: host(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        topic: "real",
-        properties: "",
-        added_properties: "",
-    }
+    RecordParts::new("real", body, 1, host())
 }
 
 fn resident_mib() -> u64 {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env, Lanes};
-use ringmq_store::Shard;
+use ringmq_store::{QueueRef, Shard};
 use ringmq_transport::{ConnId, Connection, Server};
 use ringmq_wire::message_id::{MessageId, UniqueIdGenerator};
 
@@ -305,6 +305,15 @@ impl<E: Env> Core<E> {
             log_bytes: shard_stats.map(|stats| stats.log_end - stats.log_start).sum(),
             shards_latched: self.local_shards().filter(|local| local.shard.latched().is_some()).count()
                 as u64,
+        }
+    }
+
+    /// A queue of a shard of this core. Without an entry in the tables (deleted meanwhile, or they are not filled yet) it is
+    /// made known to the shard, as RocketMQ stores such a message too.
+    pub fn queue_here(&self, local: &LocalShard<E>, topic: &str, queue_id: u32) -> QueueRef {
+        match self.tables.topic(topic) {
+            Some(topic) => topic.queue(&local.shard, queue_id),
+            None => local.shard.queue(topic, queue_id),
         }
     }
 

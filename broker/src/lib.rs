@@ -46,3 +46,5 @@ pub mod tables;
 pub mod timers;
 pub mod traffic;
 pub mod transactions;
+pub mod under_way;
+pub mod with_room;

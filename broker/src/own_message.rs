@@ -7,23 +7,22 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures_lite::FutureExt;
 use ringmq_io::Env;
-use ringmq_io::limits::APPEND_WAIT_MS_MAX;
 use ringmq_store::{AppendError, Appended, Keys, NewRecord};
 use ringmq_wire::code::response_code;
+use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
 use ringmq_wire::tags::tag_code;
 
 use crate::ask::{Answer, Question};
 use crate::core::{Core, LocalShard};
 use crate::handlers::message::Traits;
-use crate::handlers::send_message::append_code;
 use crate::pending::AddError;
 use crate::reply::Refusal;
+use crate::request::Request;
 use crate::timers::{waiting_text, when};
+use crate::with_room::{Failed, with_room};
 
 /// A message on its own memory.
 #[derive(Clone, Debug)]
@@ -44,6 +43,28 @@ pub struct OwnMessage {
 pub struct StoredAt {
     pub physical: u64,
     pub queue_offset: u64,
+}
+
+impl OwnMessage {
+    /// What a client sent, with other properties, for a queue of the broker's choice.
+    pub fn of_send<E: Env>(
+        request: &Request<'_, '_, E>,
+        header: &SendHeader<'_>,
+        (topic, queue_id): (&str, u32),
+        properties: &str,
+    ) -> Self {
+        Self {
+            topic: topic.into(),
+            queue_id,
+            flag: header.flag,
+            sys_flag: header.sys_flag,
+            born_timestamp: header.born_timestamp,
+            born_host: request.peer,
+            reconsume_times: header.reconsume_times,
+            body: request.command.body.into(),
+            properties: properties.into(),
+        }
+    }
 }
 
 impl<E: Env> Core<E> {
@@ -70,24 +91,7 @@ impl<E: Env> Core<E> {
     pub(crate) async fn store_here(self: Rc<Self>, message: OwnMessage) -> Result<StoredAt, Refusal> {
         let shard = self.placement.shard(self.placement.first_shard(&message.topic), message.queue_id);
         let local = self.local(shard).expect("the home of a queue has its shard");
-        let deadline = self.env.monotonic_ns() + APPEND_WAIT_MS_MAX * 1_000_000;
-        let appended = loop {
-            match self.append_own(local, &message) {
-                Ok(appended) => break appended,
-                Err(Failed::Append(error @ AppendError::RingFull { .. })) => {
-                    let left = deadline.saturating_sub(self.env.monotonic_ns());
-                    if left == 0 {
-                        let remark = format!("[RINGMQ_BUSY] {error}, for {APPEND_WAIT_MS_MAX} ms");
-                        return Err(Refusal::new(response_code::SYSTEM_BUSY, remark));
-                    }
-                    local.shard.room().or(self.env.sleep(Duration::from_nanos(left))).await;
-                }
-                Err(Failed::Append(error)) => {
-                    return Err(Refusal::new(append_code(&error), error.to_string()));
-                }
-                Err(Failed::Refused(refusal)) => return Err(refusal),
-            }
-        };
+        let appended = with_room(&self, local, || self.append_own(local, &message)).await?;
         local.acks.until_safe(appended.end).await?;
         Ok(StoredAt { physical: appended.physical, queue_offset: appended.queue_offset })
     }
@@ -112,7 +116,7 @@ impl<E: Env> Core<E> {
             properties: &message.properties,
             added_properties: "",
         };
-        let wait = when(&traits, self.env.now_ms(), &self.config).map_err(Failed::Refused)?;
+        let wait = when(&traits, || self.env.now_ms(), &self.config).map_err(Failed::Refused)?;
         if let Some(wait) = wait {
             let text = waiting_text(&message.properties, &message.topic, message.queue_id, wait);
             let parts = RecordParts { properties: &text, ..parts };
@@ -123,24 +127,10 @@ impl<E: Env> Core<E> {
                 }
             });
         }
-        let queue = match self.tables.topic(&message.topic) {
-            Some(topic) => topic.queue(&local.shard, message.queue_id),
-            None => local.shard.queue(&message.topic, message.queue_id),
-        };
+        let queue = self.queue_here(local, &message.topic, message.queue_id);
         let record = NewRecord::new(parts, tag_code(traits.tags), keys).map_err(AppendError::from)?;
         let appended = local.shard.append(queue, &record)?;
         self.count_incoming(&message.topic, 1, appended.bytes);
         Ok(appended)
-    }
-}
-
-enum Failed {
-    Append(AppendError),
-    Refused(Refusal),
-}
-
-impl From<AppendError> for Failed {
-    fn from(error: AppendError) -> Self {
-        Self::Append(error)
     }
 }

@@ -16,10 +16,13 @@ use crate::rpc::Rpc;
 /// Between two attempts: what a start may be measured too long by.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Made by the first message.
+const TOPIC: &str = "start";
+
 /// The time from the start of the process to the first acknowledged message.
-pub fn until_first_send(server: &mut Server, topic: &str) -> Result<Duration> {
+pub fn until_first_send(server: &mut Server) -> Result<Duration> {
     loop {
-        if let Ok(true) = send_one(&server.broker, topic) {
+        if let Ok(true) = send_one(&server.broker) {
             return Ok(server.spawned.elapsed());
         }
         server.check_alive()?;
@@ -27,10 +30,10 @@ pub fn until_first_send(server: &mut Server, topic: &str) -> Result<Duration> {
     }
 }
 
-fn send_one(broker: &str, topic: &str) -> Result<bool> {
+fn send_one(broker: &str) -> Result<bool> {
     let header = SendHeader {
         producer_group: "ringmq-bench",
-        topic,
+        topic: TOPIC,
         default_topic: "TBW102",
         default_topic_queue_nums: 4,
         queue_id: 0,

@@ -5,7 +5,7 @@
 //! the list, since some read what others wrote.
 //! On failure: the error goes to the row of the workload; a server that does not start fails its whole group.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -73,21 +73,30 @@ impl Run<'_> {
         self.args.only.is_empty() || self.args.only.iter().any(|part| name.contains(part.as_str()))
     }
 
-    /// A server with an empty store, on its cores.
-    fn fresh(&self, flush: Flush) -> Result<Server> {
-        let dir = self.data.join(format!("{:?}", self.system).to_lowercase());
+    /// Where the system's store is.
+    fn dir(&self) -> PathBuf {
+        self.data.join(format!("{:?}", self.system).to_lowercase())
+    }
+
+    fn empty_store(&self) -> Result<()> {
+        let dir = self.dir();
         if dir.exists() {
             std::fs::remove_dir_all(&dir).with_context(|| format!("empty {}", dir.display()))?;
         }
-        let mut server = Server::spawn(self.args, &dir, self.system, &self.cores.of_server(), flush)?;
-        server.wait_ready()?;
-        Ok(server)
+        Ok(())
     }
 
-    /// The same store again.
+    /// A server on the store as it is, on its cores; not ready yet.
     fn again(&self, flush: Flush) -> Result<Server> {
-        let dir = self.data.join(format!("{:?}", self.system).to_lowercase());
-        Server::spawn(self.args, &dir, self.system, &self.cores.of_server(), flush)
+        Server::spawn(self.args, &self.dir(), self.system, &self.cores.of_server(), flush)
+    }
+
+    /// A server with an empty store, ready.
+    fn fresh(&self, flush: Flush) -> Result<Server> {
+        self.empty_store()?;
+        let mut server = self.again(flush)?;
+        server.wait_ready()?;
+        Ok(server)
     }
 
     /// A JVM compiles what it runs often: it gets both cores for that, sends and pulls, and is pinned afterwards.
@@ -184,10 +193,8 @@ impl Run<'_> {
         let empty = "start, empty store";
         if self.wanted(empty) {
             let outcome = (|| {
-                let dir = self.data.join(format!("{:?}", self.system).to_lowercase());
-                let _ = std::fs::remove_dir_all(&dir);
-                let mut server = self.again(Flush::Async)?;
-                first_send(&mut server, "start")
+                self.empty_store()?;
+                first_send(&mut self.again(Flush::Async)?)
             })();
             tell(empty, "until the first acknowledged message".into(), outcome)?;
         }
@@ -199,7 +206,7 @@ impl Run<'_> {
                 let count = u64::from(self.args.store_gib) << 30 >> 14;
                 self.bench(&server, &format!("send -t large -s 16384 --warmup 0 --count {count}"), false)?;
                 server.crash()?;
-                first_send(&mut self.again(Flush::Async)?, "start")
+                first_send(&mut self.again(Flush::Async)?)
             })();
             tell(&large, "until the first acknowledged message".into(), outcome)?;
         }
@@ -236,7 +243,7 @@ impl Run<'_> {
         let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid()))?.count();
         let memory = process.memory()?;
         server.crash()?;
-        let outcome = first_send(&mut self.again(Flush::Async)?, "start").map(|found| match found {
+        let outcome = first_send(&mut self.again(Flush::Async)?).map(|found| match found {
             Outcome::Facts(mut facts) => {
                 facts.push(("open files before".into(), files.to_string()));
                 facts.push(("own memory before".into(), mib(memory.anonymous_kib)));
@@ -277,8 +284,8 @@ fn finish(child: Child) -> Result<Report> {
     serde_json::from_slice(&output.stdout).context("read the load's figures")
 }
 
-fn first_send(server: &mut Server, topic: &str) -> Result<Outcome> {
-    let time = start::until_first_send(server, topic)?;
+fn first_send(server: &mut Server) -> Result<Outcome> {
+    let time = start::until_first_send(server)?;
     let facts: Facts =
         vec![("until the first acknowledged message".into(), format!("{:.2} s", time.as_secs_f64()))];
     Ok(Outcome::Facts(facts))

@@ -23,6 +23,7 @@ use crate::client_call::{CallFailed, ClientCall};
 use crate::control::Control;
 use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request};
+use crate::under_way::UnderWay;
 
 /// RocketMQ 5.5.0 Broker2Client#callClient.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,18 +62,19 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         return request
             .refuse(response_code::SYSTEM_ERROR, "msgId says which message is consumed; it is missing");
     }
-    let under_way = control.core.counters.relays_now.get();
-    if under_way >= RELAYS_MAX as u64 {
-        let remark = format!("[RINGMQ_BUSY] {under_way} questions to consumers are under way already");
-        return request.refuse(response_code::SYSTEM_BUSY, &remark);
-    }
-    control.core.counters.relays_now.set(under_way + 1);
+    let under_way = match UnderWay::begin(&control.core, |counters| &counters.relays_now, RELAYS_MAX) {
+        Ok(under_way) => under_way,
+        Err(now) => {
+            let remark = format!("[RINGMQ_BUSY] {now} questions to consumers are under way already");
+            return request.refuse(response_code::SYSTEM_BUSY, &remark);
+        }
+    };
     let call = ClientCall { code: command.code, fields, body: command.body.into() };
     let relay = Relay { group: group.into(), client_id: client_id.into(), call, message_id };
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Foreground, async move {
         let answered = ask(&control, relay).await;
-        control.core.counters.relays_now.set(control.core.counters.relays_now.get() - 1);
+        drop(under_way);
         match answered {
             Ok(frame) => pass_on(responder, &frame),
             Err(refusal) => responder.refuse_with(&refusal),

@@ -17,6 +17,7 @@ use super::queue;
 use crate::core::Core;
 use crate::request::{Handled, Request, Target};
 use crate::transactions::{self, Ending};
+use crate::under_way::UnderWay;
 
 pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handled {
     let header = match EndTransactionHeader::decode(&request.command.ext) {
@@ -41,12 +42,13 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     if core.local(shard).is_none() {
         return Handled::Elsewhere(Target::Shard(shard));
     }
-    let under_way = core.counters.ends_now.get();
-    if under_way >= ENDS_PER_CORE_MAX as u64 {
-        let remark = format!("[RINGMQ_BUSY] {under_way} transactions are being ended already on this core");
-        return request.refuse(response_code::SYSTEM_BUSY, &remark);
-    }
-    core.counters.ends_now.set(under_way + 1);
+    let under_way = match UnderWay::begin(core, |counters| &counters.ends_now, ENDS_PER_CORE_MAX) {
+        Ok(under_way) => under_way,
+        Err(now) => {
+            let remark = format!("[RINGMQ_BUSY] {now} transactions are being ended already on this core");
+            return request.refuse(response_code::SYSTEM_BUSY, &remark);
+        }
+    };
     let ending = Ending {
         group: header.producer_group.into(),
         queue_offset: header.tran_state_table_offset,
@@ -57,7 +59,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     let (core, responder) = (core.clone(), request.responder());
     core.env.clone().spawn(Class::Foreground, async move {
         let outcome = transactions::end(&core, shard, &ending).await;
-        core.counters.ends_now.set(core.counters.ends_now.get() - 1);
+        drop(under_way);
         match outcome {
             Ok(()) => responder.ok(),
             Err(refusal) => {

@@ -33,6 +33,7 @@ use crate::stages::Stage;
 use crate::stats::add;
 use crate::tables::{GroupSettings, Subscription, Topic};
 use crate::traffic::Row;
+use crate::under_way::UnderWay;
 
 /// How long a pull waits for the heartbeat that its subscription is to come with: a client that is refused waits 3 s.
 const NEWS_WAIT: Duration = Duration::from_secs(2);
@@ -358,19 +359,18 @@ fn answer_found<E: Env>(
         }
         return;
     }
-    if core.counters.cold_reads.get() >= COLD_READS_PER_CORE_MAX as u64 {
+    let Ok(under_way) = UnderWay::begin(core, |counters| &counters.cold_reads, COLD_READS_PER_CORE_MAX)
+    else {
         let remark =
             format!("[RINGMQ_BUSY] {COLD_READS_PER_CORE_MAX} reads from disk are under way on this core");
         add(&core.counters.full.cold_reads, 1);
         responder.refuse(response_code::SYSTEM_BUSY, &remark);
         return;
-    }
-    let reads = &core.counters.cold_reads;
-    reads.set(reads.get() + 1);
+    };
     let (core, shard) = (core.clone(), shard.clone());
     core.env.clone().spawn(Class::ColdRead, async move {
         let fetched = fetch(&shard, &pull, plan, limits).await;
-        core.counters.cold_reads.set(core.counters.cold_reads.get() - 1);
+        drop(under_way);
         answer_fetched(&core, &shard, &pull, responder, next, fetched);
     });
 }

@@ -27,6 +27,7 @@ use crate::core::{CONTROL_CORE, Core};
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::reply::Responder;
 use crate::request::{Handled, Request};
+use crate::under_way::UnderWay;
 
 /// RocketMQ 5.5.0 Broker2Client#callClient.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,30 +50,21 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         let remark = format!("a reply of {} bytes; at most {max} are allowed", body.len());
         return request.refuse(response_code::MESSAGE_ILLEGAL, &remark);
     }
-    let under_way = core.counters.replies_now.get();
-    if under_way >= REPLIES_PER_CORE_MAX as u64 {
-        let remark = format!("[RINGMQ_BUSY] {under_way} replies are under way already on this core");
-        return request.refuse(response_code::SYSTEM_BUSY, &remark);
-    }
-    core.counters.replies_now.set(under_way + 1);
-    let reply = OwnMessage {
-        topic: header.topic.into(),
-        queue_id,
-        flag: header.flag,
-        sys_flag: header.sys_flag,
-        born_timestamp: header.born_timestamp,
-        born_host: request.peer,
-        reconsume_times: header.reconsume_times,
-        body: body.into(),
-        properties: header.properties.into(),
+    let under_way = match UnderWay::begin(core, |counters| &counters.replies_now, REPLIES_PER_CORE_MAX) {
+        Ok(under_way) => under_way,
+        Err(now) => {
+            let remark = format!("[RINGMQ_BUSY] {now} replies are under way already on this core");
+            return request.refuse(response_code::SYSTEM_BUSY, &remark);
+        }
     };
+    let reply = OwnMessage::of_send(request, &header, (header.topic, queue_id), header.properties);
     let push = push_of(core.identity.store_host, core.env.now_ms(), &header, &reply);
     let (core, responder) = (core.clone(), request.responder());
     core.env.clone().spawn(Class::Foreground, async move {
         let pushed = send_push(&core, push, &reply.properties).await;
         let stored =
             if core.config.store_reply_message_enable { core.store(reply).await.map(Some) } else { Ok(None) };
-        core.counters.replies_now.set(core.counters.replies_now.get() - 1);
+        drop(under_way);
         let stored = stored.unwrap_or_else(|refusal| {
             // The requester has its answer all the same.
             tracing::warn!(reason = refusal.remark, "a reply was not stored");
@@ -85,9 +77,8 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
 
 /// The request that the client gets.
 fn push_of(store_host: SocketAddr, now_ms: i64, header: &SendHeader<'_>, reply: &OwnMessage) -> ClientCall {
-    let mut text = reply.properties.as_bytes().to_vec();
+    let mut text = String::from(reply.properties.clone());
     properties::append(&mut text, name::PUSH_REPLY_TIME, &now_ms.to_string());
-    let text = String::from_utf8(text).expect("made of text");
     ClientCall {
         code: request_code::PUSH_REPLY_MESSAGE_TO_CLIENT,
         fields: vec![

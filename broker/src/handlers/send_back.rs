@@ -23,6 +23,7 @@ use crate::reply::Refusal;
 use crate::request::{Handled, Request};
 use crate::stats::add;
 use crate::tables::PERM_WRITE;
+use crate::under_way::UnderWay;
 
 /// What a send-back asks for.
 struct Back {
@@ -51,11 +52,14 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         request.responder().ok();
         return Handled::Done;
     }
-    let under_way = core.counters.send_backs_now.get();
-    if under_way >= SEND_BACKS_PER_CORE_MAX as u64 {
-        let remark = format!("[RINGMQ_BUSY] {under_way} messages are being sent back already on this core");
-        return request.refuse(response_code::SYSTEM_BUSY, &remark);
-    }
+    let under_way = match UnderWay::begin(core, |counters| &counters.send_backs_now, SEND_BACKS_PER_CORE_MAX)
+    {
+        Ok(under_way) => under_way,
+        Err(now) => {
+            let remark = format!("[RINGMQ_BUSY] {now} messages are being sent back already on this core");
+            return request.refuse(response_code::SYSTEM_BUSY, &remark);
+        }
+    };
     let max_reconsume_times = match header.max_reconsume_times {
         Some(max) if request.command.version >= ordinal::V3_4_9 => max,
         _ => group.retry_max_times,
@@ -68,11 +72,10 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         retry_queues: group.retry_queues,
         unit_mode: header.unit_mode,
     };
-    core.counters.send_backs_now.set(under_way + 1);
     let (core, responder) = (core.clone(), request.responder());
     core.env.clone().spawn(Class::Foreground, async move {
         let outcome = send_back(&core, back).await;
-        core.counters.send_backs_now.set(core.counters.send_backs_now.get() - 1);
+        drop(under_way);
         match outcome {
             Ok(()) => responder.ok(),
             Err(refusal) => responder.refuse_with(&refusal),
@@ -125,12 +128,7 @@ async fn send_back<E: Env>(core: &Rc<Core<E>>, back: Back) -> Result<(), Refusal
 
 /// The properties of the message that comes again.
 fn retry_text(record: &RecordView<'_>, delay_level: i32) -> String {
-    let mut out = Vec::with_capacity(record.properties.len() + 128);
-    for (name, value) in properties::iter(record.properties) {
-        if !matches!(name, name::DELAY | name::WAIT) {
-            properties::append(&mut out, name, value);
-        }
-    }
+    let mut out = properties::without(record.properties, |name| matches!(name, name::DELAY | name::WAIT));
     if record.property(name::RETRY_TOPIC).is_none() {
         properties::append(&mut out, name::RETRY_TOPIC, record.topic);
     }
@@ -140,5 +138,5 @@ fn retry_text(record: &RecordView<'_>, delay_level: i32) -> String {
     }
     properties::append(&mut out, name::WAIT, "false");
     properties::append(&mut out, name::DELAY, &delay_level.to_string());
-    String::from_utf8(out).expect("made of text")
+    out
 }

@@ -11,7 +11,6 @@ use ringmq_wire::tags::tag_code;
 
 use super::message::Traits;
 use super::send_message::{Placed, refuse_append, refuse_size, refuse_traits};
-use crate::ack::{Pending, UniqueKey};
 use crate::control::names::{RETRY_PREFIX, TOPIC_CHARS_MAX};
 use crate::request::Handled;
 use crate::stages::Stage;
@@ -38,7 +37,7 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     if traits.prepared {
         return illegal("a batch cannot be a transaction: send its messages one by one");
     }
-    match timers::when(&traits, core.env.now_ms(), &core.config) {
+    match timers::when(&traits, || core.env.now_ms(), &core.config) {
         Ok(None) => {}
         Ok(Some(_)) => return illegal("a batch cannot be delayed: send its messages one by one"),
         Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
@@ -62,21 +61,9 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
         Ok(appended) => {
             core.stages.end(&core.env, Stage::Append, began);
             placed.count(records.len() as u64, body.len() as u64, appended.bytes);
-            if request.command.is_oneway() {
-                return Handled::Done;
-            }
-            let pending = Pending {
-                responder: request.responder(),
-                end: appended.end,
-                queue_id: placed.queue_id,
-                queue_offset: appended.queue_offset,
-                physical: appended.physical,
-                key: UniqueKey::of(traits.unique_key),
-                batch: Some(appended.physical_offsets(&records).collect()),
-                recall: None,
-            };
-            placed.local.acks.push(pending, !traits.no_wait);
-            Handled::Done
+            placed.acknowledge(&appended, &traits, traits.unique_key, |pending| {
+                pending.batch = Some(appended.physical_offsets(&records).collect());
+            })
         }
         Err(error) => refuse_append(placed, error),
     }

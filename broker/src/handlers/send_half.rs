@@ -9,11 +9,8 @@ use ringmq_wire::code::response_code;
 use ringmq_wire::message::{RecordParts, sys_flag};
 
 use super::message::Traits;
-use super::send_message::{Placed, refuse_append};
-use crate::ack::{Pending, UniqueKey};
-use crate::pending::AddError;
+use super::send_message::Placed;
 use crate::request::Handled;
-use crate::stats::add;
 use crate::transactions::{first_check_ms, half_text};
 
 /// `text` are the message's properties, `added` the broker's, `key` its unique key.
@@ -37,25 +34,9 @@ pub(super) fn store<E: Env>(
     let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     match local.halves.add(parts, keys, due_ms) {
         Ok(appended) => {
-            add(&core.counters.put_messages, 1);
-            add(&core.counters.put_bytes, body.len() as u64);
-            let pending = Pending {
-                responder: request.responder(),
-                end: appended.end,
-                queue_id,
-                queue_offset: appended.queue_offset,
-                physical: appended.physical,
-                key: UniqueKey::of(Some(key)),
-                batch: None,
-                recall: None,
-            };
-            local.acks.push(pending, !traits.no_wait);
-            Handled::Done
+            placed.count_put(1, body.len() as u64);
+            placed.acknowledge(&appended, traits, Some(key), |_| {})
         }
-        Err(AddError::Append(error)) => refuse_append(placed, error),
-        Err(full @ AddError::Full { .. }) => {
-            add(&core.counters.put_refused, 1);
-            request.refuse(response_code::SYSTEM_ERROR, &full.to_string())
-        }
+        Err(error) => placed.refuse_waiting(error, ""),
     }
 }

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ringmq_io::Env;
-use ringmq_store::{AppendError, Keys, NewRecord, QueueRef};
+use ringmq_store::{AppendError, Appended, Keys, NewRecord, QueueRef};
 use ringmq_wire::code::response_code;
 use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
@@ -21,6 +21,7 @@ use crate::config::BrokerConfig;
 use crate::control::names;
 use crate::control_plane::WantedTopic;
 use crate::core::{Core, LocalShard};
+use crate::pending::AddError;
 use crate::request::{Handled, Request, Target};
 use crate::stages::Stage;
 use crate::stats::add;
@@ -165,7 +166,7 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     if let Some(handled) = refuse_traits(placed, &traits) {
         return handled;
     }
-    let wait = match timers::when(&traits, core.env.now_ms(), &core.config) {
+    let wait = match timers::when(&traits, || core.env.now_ms(), &core.config) {
         Ok(wait) => wait,
         Err(refusal) => return placed.refuse(refusal.code, &refusal.remark),
     };
@@ -203,21 +204,7 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
         Ok(appended) => {
             core.stages.end(&core.env, Stage::Append, began);
             placed.count(1, body.len() as u64, appended.bytes);
-            if request.command.is_oneway() {
-                return Handled::Done;
-            }
-            let pending = Pending {
-                responder: request.responder(),
-                end: appended.end,
-                queue_id: placed.queue_id,
-                queue_offset: appended.queue_offset,
-                physical: appended.physical,
-                key: UniqueKey::of(Some(key)),
-                batch: None,
-                recall: None,
-            };
-            placed.local.acks.push(pending, !traits.no_wait);
-            Handled::Done
+            placed.acknowledge(&appended, &traits, Some(key), |_| {})
         }
         Err(error) => refuse_append(placed, error),
     }
@@ -253,13 +240,55 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
         }
     }
 
-    /// Messages were stored.
+    /// The answer to a send that was stored goes out when the flush mode's promise holds. `more` adds what not every answer
+    /// has.
+    pub fn acknowledge(
+        &self,
+        appended: &Appended,
+        traits: &Traits<'_>,
+        key: Option<&str>,
+        more: impl FnOnce(&mut Pending<E>),
+    ) -> Handled {
+        if self.request.command.is_oneway() {
+            return Handled::Done;
+        }
+        let mut pending = Pending {
+            responder: self.request.responder(),
+            end: appended.end,
+            queue_id: self.queue_id,
+            queue_offset: appended.queue_offset,
+            physical: appended.physical,
+            key: UniqueKey::of(key),
+            batch: None,
+            recall: None,
+        };
+        more(&mut pending);
+        self.local.acks.push(pending, !traits.no_wait);
+        Handled::Done
+    }
+
+    /// Messages were stored in their queue.
     pub fn count(&self, messages: u64, body_bytes: u64, stored_bytes: u64) {
-        add(&self.core.counters.put_messages, messages);
-        add(&self.core.counters.put_bytes, body_bytes);
+        self.count_put(messages, body_bytes);
         // Without an entry of the tables, for the moment that they are behind, it is not known which topic it is.
         if let Some(topic) = self.topic {
             topic.incoming(&self.core.tables.traffic).count(messages, stored_bytes);
+        }
+    }
+
+    /// Messages were taken; those that wait count for their topic when they reach it.
+    pub fn count_put(&self, messages: u64, body_bytes: u64) {
+        add(&self.core.counters.put_messages, messages);
+        add(&self.core.counters.put_bytes, body_bytes);
+    }
+
+    /// A book did not take the message; `full` goes before the words of one that is full.
+    pub fn refuse_waiting(&self, error: AddError, full: &str) -> Handled {
+        match error {
+            AddError::Append(error) => refuse_append(self, error),
+            error @ AddError::Full { .. } => {
+                self.refuse(response_code::SYSTEM_ERROR, &format!("{full}{error}"))
+            }
         }
     }
 

@@ -91,12 +91,7 @@ fn message<E: Env>(
         let remark = send_message::size_remark(&core.config, body.len(), header.properties.len());
         return Err(Refusal::new(response_code::MESSAGE_ILLEGAL, remark));
     }
-    let mut text = Vec::with_capacity(header.properties.len() + 256);
-    for (name, value) in properties::iter(header.properties) {
-        if !matches!(name, name::DELAY | name::POP_CK) {
-            properties::append(&mut text, name, value);
-        }
-    }
+    let mut text = properties::without(header.properties, |name| matches!(name, name::DELAY | name::POP_CK));
     properties::append(&mut text, name::DELAY, "-1");
     for (name, value) in properties::iter(&core.identity.added_properties) {
         properties::append(&mut text, name, value);
@@ -109,17 +104,8 @@ fn message<E: Env>(
             key.as_str().to_owned()
         }
     };
-    let message = OwnMessage {
-        topic: topic.into(),
-        queue_id: (core.env.random() % u64::from(names::DEAD_LETTER_QUEUES)) as u32,
-        flag: header.flag,
-        sys_flag: header.sys_flag,
-        born_timestamp: header.born_timestamp,
-        born_host: request.peer,
-        reconsume_times: header.reconsume_times,
-        body: body.into(),
-        properties: String::from_utf8(text).expect("made of text").into(),
-    };
+    let queue_id = (core.env.random() % u64::from(names::DEAD_LETTER_QUEUES)) as u32;
+    let message = OwnMessage::of_send(request, &header, (&topic, queue_id), &text);
     Ok((message, header.queue_id, key))
 }
 

@@ -238,23 +238,7 @@ impl<E: Env> Book<E> {
     }
 
     fn done_parts<'a>(&self, body: &'a [u8]) -> RecordParts<'a> {
-        RecordParts {
-            queue_id: 0,
-            flag: 0,
-            queue_offset: 0,
-            physical_offset: 0,
-            sys_flag: 0,
-            born_timestamp: self.env.now_ms(),
-            born_host: self.store_host,
-            store_timestamp: 0,
-            store_host: self.store_host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            topic: self.kind.done,
-            properties: "",
-            added_properties: "",
-        }
+        RecordParts::new(self.kind.done, body, self.env.now_ms(), self.store_host)
     }
 
     /// Waits until a message is due, then takes those that are, earliest first: at most `max`, and no more than `bytes`

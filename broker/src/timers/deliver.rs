@@ -6,7 +6,6 @@
 //! logged and done; other read errors are tried again; a latched shard ends the deliveries until a restart.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use ringmq_io::Env;
 use ringmq_io::limits::{DELIVERIES_PER_TURN, DELIVERY_BYTES_PER_TURN};
@@ -19,9 +18,7 @@ use super::delivered_text;
 use crate::core::{Core, LocalShard};
 use crate::pending::{Book, Due};
 use crate::stats::add;
-
-/// Until a failed read, or an append that the disk has no room for, is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+use crate::with_room::{RETRY, whenever_there_is_room};
 
 /// The task of one shard.
 pub async fn deliver<E: Env>(core: Rc<Core<E>>, shard: u16) {
@@ -34,7 +31,9 @@ pub async fn deliver<E: Env>(core: Rc<Core<E>>, shard: u16) {
         offsets.sort_unstable();
         match book.records(&offsets).await {
             Ok(records) => {
-                if !append(&core, local, &book, taken, &records).await {
+                let late = "delayed messages wait longer";
+                let attempt = || append(&core, local, &book, &taken, &records);
+                if whenever_there_is_room(&core, local, late, attempt).await.is_none() {
                     return;
                 }
             }
@@ -48,27 +47,6 @@ pub async fn deliver<E: Env>(core: Rc<Core<E>>, shard: u16) {
     }
 }
 
-/// Appends what was taken to its queues, when there is room. `false`: the shard takes nothing more.
-async fn append<E: Env>(
-    core: &Rc<Core<E>>,
-    local: &LocalShard<E>,
-    book: &Book<E>,
-    taken: Vec<Due>,
-    records: &[(u64, Vec<u8>)],
-) -> bool {
-    loop {
-        match append_now(core, local, book, &taken, records) {
-            Ok(()) => return true,
-            Err(AppendError::RingFull { .. }) => local.shard.room().await,
-            Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return false,
-            Err(error) => {
-                tracing::warn!(shard = local.shard.id(), %error, "delayed messages wait longer");
-                core.env.sleep(RETRY).await;
-            }
-        }
-    }
-}
-
 /// A message on its way to its queue.
 struct Delivery<'a> {
     queue: QueueRef,
@@ -76,7 +54,8 @@ struct Delivery<'a> {
     properties: String,
 }
 
-fn append_now<E: Env>(
+/// Appends what was taken to its queues.
+fn append<E: Env>(
     core: &Core<E>,
     local: &LocalShard<E>,
     book: &Book<E>,
@@ -140,11 +119,7 @@ fn delivery<'a, E: Env>(
     if home != local.shard.id() {
         return None;
     }
-    let queue = match core.tables.topic(topic) {
-        Some(topic) => topic.queue(&local.shard, queue_id),
-        // Deleted meanwhile, or these tables are not filled yet: stored, as RocketMQ does.
-        None => local.shard.queue(topic, queue_id),
-    };
+    let queue = core.queue_here(local, topic, queue_id);
     let properties = delivered_text(record.properties, record.store_timestamp, now);
     Some(Delivery { queue, parts: RecordParts { topic, ..record.parts() }, properties })
 }

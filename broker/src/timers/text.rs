@@ -16,44 +16,32 @@ const BEATEN_BY_LEVEL: [&str; 3] = [name::TIMER_DELIVER_MS, name::TIMER_DELAY_SE
 /// Of a message that waits for queue `queue_id` of `topic`.
 pub fn waiting_text(text: &str, topic: &str, queue_id: u32, wait: Wait) -> String {
     let goes = |name: &str| REPLACED.contains(&name) || (wait.by_level && BEATEN_BY_LEVEL.contains(&name));
-    let mut out = without(text, goes);
+    let mut out = properties::without(text, goes);
     if !wait.by_level {
         properties::append(&mut out, name::TIMER_OUT_MS, &wait.due_ms.to_string());
     }
     properties::append(&mut out, name::REAL_TOPIC, topic);
     properties::append(&mut out, name::REAL_QUEUE_ID, &queue_id.to_string());
-    as_text(out)
+    out
 }
 
 /// Of the message that is delivered: stored to wait at `stored_ms`, delivered at `now_ms`.
 pub fn delivered_text(text: &str, stored_ms: i64, now_ms: i64) -> String {
     if waits_by_level(text) {
         let goes = |name: &str| matches!(name, name::DELAY | name::TIMER_DELIVER_MS | name::TIMER_DELAY_SEC);
-        return as_text(without(text, goes));
+        return properties::without(text, goes);
     }
     let replaced = [name::REAL_TOPIC, name::REAL_QUEUE_ID, name::TIMER_ENQUEUE_MS, name::TIMER_DEQUEUE_MS];
-    let mut out = without(text, |name| replaced.contains(&name));
+    let mut out = properties::without(text, |name| replaced.contains(&name));
     properties::append(&mut out, name::TIMER_ENQUEUE_MS, &stored_ms.to_string());
     properties::append(&mut out, name::TIMER_DEQUEUE_MS, &now_ms.to_string());
-    as_text(out)
+    out
 }
 
 fn waits_by_level(text: &str) -> bool {
     properties::get(text, name::DELAY)
         .and_then(|level| level.parse::<i32>().ok())
         .is_some_and(|level| level > 0)
-}
-
-fn without(text: &str, goes: impl Fn(&str) -> bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + 128);
-    for (name, value) in properties::iter(text).filter(|(name, _)| !goes(name)) {
-        properties::append(&mut out, name, value);
-    }
-    out
-}
-
-fn as_text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("made of text")
 }
 
 #[cfg(test)]

@@ -55,12 +55,16 @@ pub struct Wait {
     pub by_level: bool,
 }
 
-/// Whether a message waits, and until when.
-pub fn when(traits: &Traits<'_>, now_ms: i64, config: &BrokerConfig) -> Result<Option<Wait>, Refusal> {
+/// Whether a message waits, and until when. Most do not, and for them nobody looks at the clock.
+pub fn when(
+    traits: &Traits<'_>,
+    now_ms: impl Fn() -> i64,
+    config: &BrokerConfig,
+) -> Result<Option<Wait>, Refusal> {
     if let Some(level) = traits.delay {
         let level: i32 = level.parse().map_err(|_| no_number(name::DELAY, level))?;
         if level > 0 {
-            let due_ms = now_ms.saturating_add(config.message_delay_level.delay_ms(level));
+            let due_ms = now_ms().saturating_add(config.message_delay_level.delay_ms(level));
             return Ok(Some(Wait { due_ms, by_level: true }));
         }
     }
@@ -73,6 +77,7 @@ pub fn when(traits: &Traits<'_>, now_ms: i64, config: &BrokerConfig) -> Result<O
         return Err(Refusal::new(response_code::SYSTEM_ERROR, remark));
     }
     let number: i64 = value.parse().map_err(|_| no_number(property, value))?;
+    let now_ms = now_ms();
     let due_ms = match unit {
         None => Some(number),
         Some(unit_ms) => number.checked_mul(unit_ms).and_then(|delay| now_ms.checked_add(delay)),
@@ -121,7 +126,7 @@ mod tests {
 
     fn asked_of(pairs: &[(&str, &str)], text: &str) -> Result<Option<Wait>, Refusal> {
         let properties: String = pairs.iter().map(|(n, v)| format!("{n}\u{1}{v}\u{2}")).collect();
-        when(&Traits::read(&properties), NOW, &config(text))
+        when(&Traits::read(&properties), || NOW, &config(text))
     }
 
     fn timer(due_ms: i64) -> Result<Option<Wait>, Refusal> {

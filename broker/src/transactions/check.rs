@@ -7,7 +7,6 @@
 //! for; a latched shard ends the checks until a restart.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use hashbrown::HashMap;
 use ringmq_io::Env;
@@ -29,9 +28,7 @@ use crate::control::names;
 use crate::core::{CONTROL_CORE, Core, LocalShard};
 use crate::pending::Due;
 use crate::stats::add;
-
-/// Until a failed read, or an append that the disk has no room for, is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+use crate::with_room::{RETRY, whenever_there_is_room};
 
 /// Entries of ended messages that `asked` may have besides those that wait.
 const STALE_MAX: usize = 1024;
@@ -101,10 +98,8 @@ async fn ask_about<E: Env>(core: &Rc<Core<E>>, half: &RecordView<'_>, times: u32
 }
 
 fn question<E: Env>(core: &Core<E>, conn: ConnId, half: &RecordView<'_>, times: u32) -> Vec<u8> {
-    let mut text =
-        properties::remove(half.properties, name::TRANSACTION_CHECK_TIMES).into_owned().into_bytes();
+    let mut text = properties::remove(half.properties, name::TRANSACTION_CHECK_TIMES).into_owned();
     properties::append(&mut text, name::TRANSACTION_CHECK_TIMES, &times.to_string());
-    let text = String::from_utf8(text).expect("made of text");
     let parts = RecordParts {
         topic: half.property(name::REAL_TOPIC).unwrap_or_default(),
         queue_id: half.property(name::REAL_QUEUE_ID).and_then(|id| id.parse().ok()).unwrap_or_default(),
@@ -146,25 +141,21 @@ async fn give_up<E: Env>(
     offset: u64,
     half: Option<&RecordView<'_>>,
 ) -> bool {
-    while local.halves.is_pending(offset) {
-        match move_away(core, local, offset, half) {
-            Ok(_) => {
-                add(&core.counters.transactions_given_up, 1);
-                let shard = local.shard.id();
-                match half {
-                    Some(_) => tracing::warn!(shard, offset, "a half message was asked about too often"),
-                    None => tracing::error!(shard, offset, "a half message is lost to damage"),
-                }
-            }
-            Err(AppendError::RingFull { .. }) => local.shard.room().await,
-            Err(AppendError::Latched(_) | AppendError::ShuttingDown { .. }) => return false,
-            Err(error) => {
-                tracing::warn!(shard = local.shard.id(), %error, "a half message cannot be given up yet");
-                core.env.sleep(RETRY).await;
-            }
+    let attempt = || match local.halves.is_pending(offset) {
+        true => move_away(core, local, offset, half).map(|_| true),
+        // Its producer was quicker.
+        false => Ok(false),
+    };
+    let moved = whenever_there_is_room(core, local, "a half message cannot be given up yet", attempt).await;
+    if moved == Some(true) {
+        add(&core.counters.transactions_given_up, 1);
+        let shard = local.shard.id();
+        match half {
+            Some(_) => tracing::warn!(shard, offset, "a half message was asked about too often"),
+            None => tracing::error!(shard, offset, "a half message is lost to damage"),
         }
     }
-    true
+    moved.is_some()
 }
 
 fn move_away<E: Env>(

@@ -5,11 +5,8 @@
 //! On failure: a refusal with RocketMQ's words and what is wrong; the half waits on, and its producer is asked about it.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures_lite::FutureExt;
 use ringmq_io::Env;
-use ringmq_io::limits::APPEND_WAIT_MS_MAX;
 use ringmq_store::{AppendError, Keys, NewRecord};
 use ringmq_wire::code::response_code;
 use ringmq_wire::message::{RecordParts, RecordView, sys_flag};
@@ -19,9 +16,9 @@ use ringmq_wire::tags::tag_code;
 use super::{committed_text, own_immunity_ms};
 use crate::control::names;
 use crate::core::{Core, LocalShard};
-use crate::handlers::send_message::append_code;
 use crate::reply::Refusal;
 use crate::stats::add;
+use crate::with_room::{Failed, with_room};
 
 /// What a producer says of a half message.
 #[derive(Clone, Debug)]
@@ -50,27 +47,16 @@ pub async fn end<E: Env>(core: &Rc<Core<E>>, shard: u16, ending: &Ending) -> Res
     }
     check(core, &half, ending)?;
     let offset = half.queue_offset as u64;
-    let deadline = core.env.monotonic_ns() + APPEND_WAIT_MS_MAX * 1_000_000;
-    let safe_at = loop {
+    let safe_at = with_room(core, local, || {
         if !local.halves.is_pending(offset) {
-            return Err(not_found(&format!(
+            return Err(Failed::Refused(not_found(&format!(
                 "half message {offset} of shard {shard} was committed or rolled back before, or given up, or has moved \
                  (then its producer is asked again)"
-            )));
+            ))));
         }
-        match settle(core, local, &half, ending.commit) {
-            Ok(end) => break end,
-            Err(error @ AppendError::RingFull { .. }) => {
-                let left = deadline.saturating_sub(core.env.monotonic_ns());
-                if left == 0 {
-                    let remark = format!("[RINGMQ_BUSY] {error}, for {APPEND_WAIT_MS_MAX} ms");
-                    return Err(Refusal::new(response_code::SYSTEM_BUSY, remark));
-                }
-                local.shard.room().or(core.env.sleep(Duration::from_nanos(left))).await;
-            }
-            Err(error) => return Err(Refusal::new(append_code(&error), error.to_string())),
-        }
-    };
+        Ok(settle(core, local, &half, ending.commit)?)
+    })
+    .await?;
     let counter = if ending.commit {
         &core.counters.transactions_committed
     } else {
@@ -124,11 +110,7 @@ fn settle<E: Env>(
     let queue_id = half.property(name::REAL_QUEUE_ID).and_then(|id| id.parse().ok()).unwrap_or_default();
     let home = core.placement.shard(core.placement.first_shard(topic), queue_id);
     assert_eq!(home, local.shard.id(), "a half message is in the shard of its real queue");
-    let queue = match core.tables.topic(topic) {
-        Some(topic) => topic.queue(&local.shard, queue_id),
-        // Deleted meanwhile: stored, as RocketMQ does.
-        None => local.shard.queue(topic, queue_id),
-    };
+    let queue = core.queue_here(local, topic, queue_id);
     let text = committed_text(half.properties);
     let parts = RecordParts {
         topic,

@@ -8,27 +8,19 @@ use ringmq_wire::properties::{self, name};
 /// Of the half of a message for queue `queue_id` of `topic`.
 pub fn half_text(text: &str, topic: &str, queue_id: u32, key: &str) -> String {
     let replaced = [name::REAL_TOPIC, name::REAL_QUEUE_ID, name::TRANSACTION_ID];
-    let mut out = without(text, &replaced);
+    let mut out = properties::without(text, |name| replaced.contains(&name));
     if properties::is_value(key) && !key.is_empty() {
         properties::append(&mut out, name::TRANSACTION_ID, key);
     }
     properties::append(&mut out, name::REAL_TOPIC, topic);
     properties::append(&mut out, name::REAL_QUEUE_ID, &queue_id.to_string());
-    String::from_utf8(out).expect("made of text")
+    out
 }
 
 /// Of the message that is committed.
 pub fn committed_text(text: &str) -> String {
     let gone = [name::REAL_TOPIC, name::REAL_QUEUE_ID, name::TRANSACTION_PREPARED];
-    String::from_utf8(without(text, &gone)).expect("made of text")
-}
-
-fn without(text: &str, names: &[&str]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + 128);
-    for (name, value) in properties::iter(text).filter(|(name, _)| !names.contains(name)) {
-        properties::append(&mut out, name, value);
-    }
-    out
+    properties::without(text, |name| gone.contains(&name))
 }
 
 #[cfg(test)]

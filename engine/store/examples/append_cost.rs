@@ -82,21 +82,10 @@ async fn measure<E: Env>(env: &E, data: &Path, size: usize, messages: u32) {
 
 fn record(body: &[u8]) -> RecordParts<'_> {
     RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
         born_host: "10.0.0.1:4000".parse().expect("an address"),
-        store_timestamp: 0,
-        store_host: "10.0.0.2:10911".parse().expect("an address"),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        topic: "BenchmarkTest",
         properties: "UNIQ_KEY\u{1}0A0000010000000000000000000000AA\u{2}TAGS\u{1}TagA\u{2}WAIT\u{1}true\u{2}",
         added_properties: "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}",
+        ..RecordParts::new("BenchmarkTest", body, 1, "10.0.0.2:10911".parse().expect("an address"))
     }
 }
 

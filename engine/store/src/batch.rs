@@ -261,20 +261,10 @@ pub(crate) mod tests {
     pub(crate) fn record(queue_id: i32, queue_offset: i64, body: &[u8]) -> Vec<u8> {
         let parts = RecordParts {
             queue_id,
-            flag: 0,
             queue_offset,
-            physical_offset: 0,
-            sys_flag: 0,
-            born_timestamp: 1,
             born_host: "10.0.0.1:1000".parse().unwrap(),
             store_timestamp: 2,
-            store_host: "10.0.0.2:10911".parse().unwrap(),
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body,
-            topic: "TopicTest",
-            properties: "",
-            added_properties: "",
+            ..RecordParts::new("TopicTest", body, 1, "10.0.0.2:10911".parse().unwrap())
         };
         let mut out = vec![0; parts.encoded_len().unwrap()];
         parts.encode_into(&mut out);

@@ -3,36 +3,15 @@
 //! Decodes a producer's request, lays out its record and writes the answer, a million times, and prints nanoseconds of
 //! CPU time per message (so that other load on the machine counts less) for each step alone and for all of them. The frame has the fields and lengths of a captured one.
 
+mod timing;
+
 use std::hint::black_box;
 
 use ringmq_wire::encode::{PullAnswer, SendAnswer, SendRequest, pull_response, send_request, send_response};
 use ringmq_wire::headers::SendHeader;
 use ringmq_wire::message::RecordParts;
 use ringmq_wire::{Command, Cut, FrameParts, Scratch, Serialization, cut, message_id};
-
-/// Rounds unless the first argument says another number (for a profiler that slows things down).
-const ROUNDS: u32 = 1_000_000;
-
-fn time(name: &str, mut step: impl FnMut()) {
-    let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
-    for _ in 0..rounds / 10 {
-        step();
-    }
-    let start = cpu_nanos();
-    for _ in 0..rounds {
-        step();
-    }
-    println!("{name:<44} {:>8.1} ns", (cpu_nanos() - start) as f64 / f64::from(rounds));
-}
-
-/// Nanoseconds that this thread has run, as the Linux scheduler counts them.
-fn cpu_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ')
-        .next()
-        .and_then(|nanos| nanos.parse().ok())
-        .unwrap_or_else(|| panic!("no schedstat: {text:?}"))
-}
+use timing::time;
 
 fn frame(bytes: &[u8]) -> FrameParts<'_> {
     match cut(bytes) {

@@ -3,54 +3,27 @@
 //! Judges a stored record of 1 KiB with the properties that a Java producer sends, a million times, and prints nanoseconds of
 //! CPU time per message: finding the properties in the record, judging them, and both.
 
+mod timing;
+
 use std::hint::black_box;
 
 use ringmq_wire::message::{RecordParts, RecordView};
 use ringmq_wire::sql::{Bounds, Program};
+use timing::time;
 
-const ROUNDS: u32 = 1_000_000;
 const BOUNDS: Bounds = Bounds { bytes: 4096, nesting: 50, nodes: 500 };
-
-fn time(name: &str, mut step: impl FnMut()) {
-    for _ in 0..ROUNDS / 10 {
-        step();
-    }
-    let start = cpu_nanos();
-    for _ in 0..ROUNDS {
-        step();
-    }
-    println!("{name:<72} {:>8.1} ns", (cpu_nanos() - start) as f64 / f64::from(ROUNDS));
-}
-
-/// Nanoseconds that this thread has run, as the Linux scheduler counts them.
-fn cpu_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ')
-        .next()
-        .and_then(|nanos| nanos.parse().ok())
-        .unwrap_or_else(|| panic!("no schedstat: {text:?}"))
-}
 
 fn main() {
     let host = "127.0.0.1:10911".parse().unwrap_or_else(|_| unreachable!());
     let properties = "UNIQ_KEY\u{1}7F0000015A3C4E0E2F2A7A7516620000\u{2}WAIT\u{1}true\u{2}TAGS\u{1}TagA\u{2}\
                       a\u{1}17\u{2}region\u{1}north-west\u{2}price\u{1}12.5\u{2}";
     let parts = RecordParts {
-        queue_id: 0,
-        flag: 0,
         queue_offset: 1,
         physical_offset: 2,
-        sys_flag: 0,
-        born_timestamp: 3,
-        born_host: host,
         store_timestamp: 4,
-        store_host: host,
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: &vec![b'x'; 1024],
-        topic: "golden-topic",
         properties,
         added_properties: "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}",
+        ..RecordParts::new("golden-topic", &[b'x'; 1024], 3, host)
     };
     let mut record = vec![0; parts.encoded_len().unwrap_or_else(|error| panic!("{error}"))];
     parts.encode_into(&mut record);

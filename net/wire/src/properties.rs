@@ -66,15 +66,15 @@ pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Appends an entry to properties text. Writes the separator that may be absent before it.
-pub fn append(text: &mut Vec<u8>, name: &str, value: &str) {
+pub fn append(text: &mut String, name: &str, value: &str) {
     debug_assert!(is_name(name) && is_value(value), "a property that would be read as another");
-    if text.last().is_some_and(|last| *last != 2) {
-        text.push(2);
+    if !text.is_empty() && !text.ends_with(PROPERTY_SEPARATOR) {
+        text.push(PROPERTY_SEPARATOR);
     }
-    text.extend_from_slice(name.as_bytes());
-    text.push(1);
-    text.extend_from_slice(value.as_bytes());
-    text.push(2);
+    text.push_str(name);
+    text.push(NAME_VALUE_SEPARATOR);
+    text.push_str(value);
+    text.push(PROPERTY_SEPARATOR);
 }
 
 /// Whether text can be a property's name.
@@ -92,11 +92,19 @@ pub fn remove<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
     if !iter(text).any(|(found, _)| found == name) {
         return Cow::Borrowed(text);
     }
-    let mut kept = Vec::with_capacity(text.len());
-    for (found, value) in iter(text).filter(|(found, _)| *found != name) {
-        append(&mut kept, found, value);
+    Cow::Owned(without(text, |found| found == name))
+}
+
+/// Room that edited text is given for what is appended to it next.
+const ROOM_TO_APPEND: usize = 128;
+
+/// The text without the entries whose name `goes`.
+pub fn without(text: &str, goes: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::with_capacity(text.len() + ROOM_TO_APPEND);
+    for (name, value) in iter(text).filter(|(name, _)| !goes(name)) {
+        append(&mut kept, name, value);
     }
-    Cow::Owned(String::from_utf8(kept).unwrap_or_default())
+    kept
 }
 
 macro_rules! names {
@@ -199,10 +207,9 @@ mod tests {
 
     #[test]
     fn edits() {
-        let mut text = b"a\x011".to_vec();
+        let mut text = "a\u{1}1".to_owned();
         append(&mut text, "b", "2");
-        assert_eq!(text, b"a\x011\x02b\x012\x02");
-        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "a\u{1}1\u{2}b\u{1}2\u{2}");
         assert_eq!(remove(&text, "a"), "b\u{1}2\u{2}");
         assert!(matches!(remove(&text, "c"), Cow::Borrowed(_)));
         assert_eq!(remove(&remove(&text, "a"), "b"), "");
@@ -221,11 +228,10 @@ mod tests {
 
         #[test]
         fn round_trips(pairs in proptest::collection::vec(("[a-zé]{1,8}", "[a-z ü]{1,8}"), 0..8)) {
-            let mut text = Vec::new();
+            let mut text = String::new();
             for (name, value) in &pairs {
                 append(&mut text, name, value);
             }
-            let text = String::from_utf8(text).unwrap();
             let read: Vec<_> = iter(&text).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             prop_assert_eq!(read, pairs);
         }

@@ -311,11 +311,10 @@ proptest! {
         let shown = show(&expr);
         // A bare property is a truth value only inside another part.
         let expected = cast(&expr, &message) == Ok(Some(Value::Truth(true)));
-        let mut stored = Vec::new();
+        let mut stored = String::new();
         for (name, value) in &message {
             properties::append(&mut stored, name, value);
         }
-        let stored = String::from_utf8(stored).unwrap();
         let program = match Program::compile(&shown, &BOUNDS) {
             Ok(program) => program,
             Err(error) => return Err(TestCaseError::fail(format!("{shown}: {error}"))),

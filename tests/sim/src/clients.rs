@@ -28,21 +28,9 @@ pub fn start(env: &SimEnv, shard: &Shard<SimEnv>, model: &SharedModel, bug: Opti
 
 fn parts<'a>(topic: &'a str, body: &'a [u8], properties: &'a str) -> RecordParts<'a> {
     RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 7,
         born_host: ([10, 1, 2, 3], 999).into(),
-        store_timestamp: 0,
-        store_host: ([10, 1, 2, 4], 10_911).into(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        topic,
         properties,
-        added_properties: "",
+        ..RecordParts::new(topic, body, 7, ([10, 1, 2, 4], 10_911).into())
     }
 }
 

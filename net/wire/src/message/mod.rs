@@ -127,6 +127,29 @@ pub struct RecordParts<'a> {
     pub added_properties: &'a str,
 }
 
+impl<'a> RecordParts<'a> {
+    /// A record of which nothing else is known yet: numbers are 0, texts empty, and both hosts are `host`.
+    pub fn new(topic: &'a str, body: &'a [u8], born_timestamp: i64, host: SocketAddr) -> Self {
+        Self {
+            queue_id: 0,
+            flag: 0,
+            queue_offset: 0,
+            physical_offset: 0,
+            sys_flag: 0,
+            born_timestamp,
+            born_host: host,
+            store_timestamp: 0,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            topic,
+            properties: "",
+            added_properties: "",
+        }
+    }
+}
+
 impl RecordParts<'_> {
     /// The separator that is written if the producer left its last one out.
     fn separator(&self) -> bool {

@@ -8,12 +8,11 @@ fn compile(text: &str) -> Result<Program, SqlError> {
 
 #[track_caller]
 fn chooses(text: &str, properties: &[(&str, &str)]) -> bool {
-    let mut bytes = Vec::new();
+    let mut stored = String::new();
     for (name, value) in properties {
-        crate::properties::append(&mut bytes, name, value);
+        crate::properties::append(&mut stored, name, value);
     }
-    let properties = String::from_utf8(bytes).unwrap();
-    compile(text).unwrap_or_else(|error| panic!("{text}: {error}")).chooses(&properties)
+    compile(text).unwrap_or_else(|error| panic!("{text}: {error}")).chooses(&stored)
 }
 
 #[track_caller]

@@ -1,13 +1,11 @@
 //! What a broker does when its disk is slow, full or broken: it says so, promises nothing false, and goes on by itself
 //! where it can.
 
-mod common;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Scene, pull_header, send_header};
+use crate::common::{Scene, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_io::{Class, Env};
 use ringmq_simenv::Faults;

@@ -1,12 +1,10 @@
 //! Questions of an administrator to a consumer, through the broker.
 
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, send_header};
+use crate::common::{Peer, Rig, each_seed, send_header};
 use ringmq_io::Env;
 use ringmq_simenv::SimEnv;
 use ringmq_transport::{Client, ClientConfig, Connection, Flow, FrameRef, OwnedFrame, Service};
@@ -15,15 +13,7 @@ use ringmq_wire::code::request_code as code;
 use ringmq_wire::encode::{begin_request, begin_response};
 use ringmq_wire::message::RecordView;
 
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(case: impl Fn(Rig) -> F) {
-    for seed in 0..6 {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        scene.client(&case);
-        scene.stop();
-    }
-}
+const SEEDS: u64 = 6;
 
 struct Consumer {
     answers: Cell<bool>,
@@ -76,7 +66,7 @@ async fn running_info(peer: &Peer, client: &str) -> OwnedFrame {
 
 #[test]
 fn a_consumers_answer_comes_back_as_it_is() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         for number in 0..4 {
             let id = format!("c{number}");
             let (_client, asked) = consumer(&rig, &id, true).await;
@@ -97,7 +87,7 @@ fn a_consumers_answer_comes_back_as_it_is() {
 
 #[test]
 fn who_is_not_there_or_does_not_answer_is_named() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let absent = running_info(&peer, "nobody").await;
         let remark = "The Consumer <g> <nobody> not online";
@@ -114,7 +104,7 @@ fn who_is_not_there_or_does_not_answer_is_named() {
 
 #[test]
 fn a_message_is_given_to_a_consumer_directly() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         for queue in 0..4 {
             let sent = peer.send(send_header("t", queue, ""), b"again").await;

@@ -23,23 +23,7 @@ fn host() -> SocketAddr {
 }
 
 fn parts<'a>(topic: &'a str, body: &'a [u8]) -> RecordParts<'a> {
-    RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: host(),
-        store_timestamp: 0,
-        store_host: host(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        topic,
-        properties: "",
-        added_properties: "",
-    }
+    RecordParts::new(topic, body, 1, host())
 }
 
 /// Body of a message: its number and when it is due.

@@ -1,28 +1,17 @@
 //! An administrator moves a group's offsets: the group's next pull of each queue is told so, once, and what it commits of its old
 //! position is passed over.
 
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Pulled, Rig, Scene, pull_header, send_header};
-use ringmq_broker::config::BrokerConfig;
+use crate::common::{Peer, Pulled, each_seed_with, pull_header, send_header};
 use ringmq_io::{Class, Env};
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::headers::PullHeader;
 use ringmq_wire::json_dialect::{self, ResetOffsetBody};
 
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(change: impl Fn(&mut BrokerConfig), case: impl Fn(Rig) -> F) {
-    for seed in 0..6 {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, &change);
-        scene.client(&case);
-        scene.stop();
-    }
-}
+const SEEDS: u64 = 6;
 
 /// Code and remark, or the offsets by queue.
 async fn reset(
@@ -64,7 +53,8 @@ fn told(pulled: &Pulled) -> (i32, &str, i64) {
 
 #[test]
 fn the_next_pull_of_each_queue_is_told_once() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -106,7 +96,8 @@ fn the_next_pull_of_each_queue_is_told_once() {
 
 #[test]
 fn a_held_pull_is_told_at_once() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -153,7 +144,8 @@ async fn commit_group(peer: &Peer, queue: i32) {
 
 #[test]
 fn what_cannot_be_reset_is_refused_with_the_reason() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -171,7 +163,8 @@ fn what_cannot_be_reset_is_refused_with_the_reason() {
 
 #[test]
 fn without_the_brokers_help_the_consumers_are_told() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |config| config.use_server_side_reset_offset = false,
         |rig| async move {
             let peer = rig.connect();

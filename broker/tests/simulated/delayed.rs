@@ -1,13 +1,11 @@
 //! Delayed messages through a whole broker: delay levels, timer properties, crashes.
 
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, property, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_broker::timers::DelayLevels;
 use ringmq_io::{Class, Env};
@@ -248,31 +246,16 @@ fn crashes_neither_lose_nor_repeat_nor_hurry_a_message() {
         };
         let (next, acked) = (Rc::new(Cell::new(0)), Acked::default());
         for _ in 0..3 {
-            scene.start(cores, change);
-            let (addr, next, acked) = (scene.addr, next.clone(), acked.clone());
-            scene.clients.start(1, move |env| {
-                let rig = Rig { env: env.clone(), addr };
+            let (next, acked) = (next.clone(), acked.clone());
+            scene.live_and_crash(&rng, cores, change, sync, move |rig| {
                 let (next, acked) = (next.clone(), acked.clone());
                 async move {
                     for _ in 0..4 {
-                        env.spawn(Class::Foreground, produce(rig.clone(), next.clone(), acked.clone()));
+                        rig.env.spawn(Class::Foreground, produce(rig.clone(), next.clone(), acked.clone()));
                     }
-                    env.sleep(Duration::from_secs(3600)).await;
+                    rig.env.sleep(Duration::from_secs(3600)).await;
                 }
             });
-            if rng.coin() {
-                scene.machine.kill_in_region_write(rng.within(500..=5000));
-            }
-            scene.world.run_for(Duration::from_millis(rng.within(100..=2500)));
-            scene.clients.crash(CrashKind::Process);
-            if scene.machine.is_up() {
-                scene.machine.crash(if sync && rng.coin() {
-                    CrashKind::PowerLoss
-                } else {
-                    CrashKind::Process
-                });
-            }
-            scene.machine.cancel_kill();
         }
         scene.start(cores, change);
         let acked = acked.take();

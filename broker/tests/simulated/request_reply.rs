@@ -1,13 +1,10 @@
 //! Request-reply in the simulated world: a reply is pushed to the client that asked, wherever its connection is, and stored.
 
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, property, pull_header, send_header};
-use ringmq_broker::config::BrokerConfig;
+use crate::common::{Peer, Rig, each_seed_with, property, pull_header, send_header};
 use ringmq_io::Env;
 use ringmq_transport::{Client, ClientConfig, Connection, Flow, FrameRef, OwnedFrame, Service};
 use ringmq_wire::Serialization;
@@ -17,16 +14,6 @@ use ringmq_wire::message_id::decode_offset_id;
 
 const SEEDS: u64 = 6;
 const REPLIES: &str = "DefaultCluster_REPLY_TOPIC";
-
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(change: impl Fn(&mut BrokerConfig), case: impl Fn(Rig) -> F) {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, &change);
-        scene.client(&case);
-        scene.stop();
-    }
-}
 
 /// A client that answers what it is asked with a code, or not at all.
 struct Requester {
@@ -73,7 +60,7 @@ async fn requester(
     (client, service)
 }
 
-async fn reply(peer: &Peer, to: Option<&str>, body: &[u8]) -> common::Sent {
+async fn reply(peer: &Peer, to: Option<&str>, body: &[u8]) -> crate::common::Sent {
     let to = to.map(|to| property("REPLY_TO_CLIENT", to)).unwrap_or_default();
     let properties = to + &property("CORRELATION_ID", "c-1") + &property("MSG_TYPE", "reply");
     peer.send_as(code::SEND_REPLY_MESSAGE_V2, send_header(REPLIES, 0, &properties), body).await
@@ -81,7 +68,8 @@ async fn reply(peer: &Peer, to: Option<&str>, body: &[u8]) -> common::Sent {
 
 #[test]
 fn a_reply_reaches_who_asked_and_is_stored() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             // So that their connections are on all cores.
@@ -110,7 +98,8 @@ fn a_reply_reaches_who_asked_and_is_stored() {
 
 #[test]
 fn a_reply_that_reaches_nobody_says_so_and_is_stored() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -153,7 +142,8 @@ fn a_reply_that_reaches_nobody_says_so_and_is_stored() {
 
 #[test]
 fn a_reply_need_not_be_stored_and_may_be_empty() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |config| config.store_reply_message_enable = false,
         |rig| async move {
             let (_client, asked) = requester(&rig, "client", Some(0)).await;

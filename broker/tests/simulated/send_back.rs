@@ -1,10 +1,8 @@
 //! Messages that a consumer could not consume: retried later, and dead letters at last.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, Sent, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, Sent, property, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_broker::timers::DelayLevels;
 use ringmq_io::Env;

@@ -1,36 +1,25 @@
 //! Transactions in the simulated world: nothing is seen before its commit, each is there once or waits, whatever crashes, and
 //! producers are asked about those that nobody ended.
 
-mod common;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, Sent, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, Sent, each_seed_with, property, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_io::{Class, Env};
-use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::message::RecordView;
 use ringmq_wire::message_id::decode_offset_id;
 
+const SEEDS: u64 = 6;
+
 const COMMIT: i32 = 8;
 const ROLLBACK: i32 = 12;
 const UNKNOWN: i32 = 0;
 const GIVEN_UP: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
-
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(change: impl Fn(&mut BrokerConfig), case: impl Fn(Rig) -> F) {
-    for seed in 0..6 {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, &change);
-        scene.client(&case);
-        scene.stop();
-    }
-}
 
 async fn send_half(peer: &Peer, queue: i32, body: &str, more: &str) -> Sent {
     send_half_born(peer, queue, body, more, 0).await
@@ -97,7 +86,8 @@ async fn bodies(peer: &Peer, topic: &str, queue: i32) -> Vec<String> {
 
 #[test]
 fn a_commit_makes_it_seen_and_a_rollback_does_not() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -132,7 +122,8 @@ fn a_commit_makes_it_seen_and_a_rollback_does_not() {
 
 #[test]
 fn a_wrong_end_is_refused_with_the_reason() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -175,7 +166,7 @@ fn producers_are_asked_in_turn_and_at_last_it_is_given_up() {
     let quick = |config: &mut BrokerConfig| {
         (config.transaction_check_interval_ms, config.transaction_check_max) = (10_000, 3);
     };
-    each_seed(quick, |rig| async move {
+    each_seed_with(SEEDS, quick, |rig| async move {
         let peer = rig.connect();
         let start = rig.env.monotonic_ns();
         assert_eq!(send_half(&peer, 2, "forgotten", "").await.code, 0);
@@ -218,7 +209,8 @@ async fn given_up_queue(peer: &Peer) -> i32 {
 
 #[test]
 fn a_check_ends_what_its_producer_forgot() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |config| config.transaction_timeout_ms = 1000,
         |rig| async move {
             let peer = rig.connect();
@@ -263,31 +255,19 @@ fn each_is_committed_once_or_waits_whatever_crashes() {
         };
         let book: Rc<RefCell<BTreeMap<String, (Sent, Told)>>> = Rc::default();
         for life in 0..3 {
-            scene.start(cores, change);
-            let (addr, book) = (scene.addr, book.clone());
-            scene.clients.start(1, move |env| {
-                let (rig, book) = (Rig { env: env.clone(), addr }, book.clone());
+            let book = book.clone();
+            scene.live_and_crash(&rng, cores, change, sync, move |rig| {
+                let book = book.clone();
                 async move {
                     for worker in 0..4 {
-                        let (rig, book) = (rig.clone(), book.clone());
-                        env.spawn(
-                            Class::Foreground,
-                            async move { work(&rig, life * 10 + worker, &book).await },
-                        );
+                        let (worker_rig, book) = (rig.clone(), book.clone());
+                        rig.env.spawn(Class::Foreground, async move {
+                            work(&worker_rig, life * 10 + worker, &book).await
+                        });
                     }
-                    env.sleep(Duration::from_secs(3600)).await;
+                    rig.env.sleep(Duration::from_secs(3600)).await;
                 }
             });
-            if rng.coin() {
-                scene.machine.kill_in_region_write(rng.within(500..=5000));
-            }
-            scene.world.run_for(Duration::from_millis(rng.within(100..=2500)));
-            scene.clients.crash(CrashKind::Process);
-            if scene.machine.is_up() {
-                let power = sync && rng.coin();
-                scene.machine.crash(if power { CrashKind::PowerLoss } else { CrashKind::Process });
-            }
-            scene.machine.cancel_kill();
         }
         scene.start(cores, change);
         let all = book.clone();
@@ -349,7 +329,7 @@ async fn work(rig: &Rig, life: u32, book: &RefCell<BTreeMap<String, (Sent, Told)
             })
             .await;
         let Ok(answer) = sent else { return };
-        let half = common::sent(&answer);
+        let half = crate::common::sent(&answer);
         if half.code != 0 {
             continue;
         }

@@ -1,5 +1,4 @@
 //! A model of what a shard promised, and clients that make it promise things.
-#![allow(dead_code)] // each test binary uses a part
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,21 +35,9 @@ pub async fn open<E: Env>(env: &E, config: &StoreConfig) -> Result<Opened<E>, Op
 
 pub fn parts<'a>(topic: &'a str, body: &'a [u8], properties: &'a str) -> RecordParts<'a> {
     RecordParts {
-        queue_id: 0,
-        flag: 0,
-        queue_offset: 0,
-        physical_offset: 0,
-        sys_flag: 0,
-        born_timestamp: 7,
         born_host: "10.1.2.3:999".parse().unwrap(),
-        store_timestamp: 0,
-        store_host: "10.1.2.4:10911".parse().unwrap(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body,
-        topic,
         properties,
-        added_properties: "",
+        ..RecordParts::new(topic, body, 7, "10.1.2.4:10911".parse().unwrap())
     }
 }
 

@@ -1,11 +1,9 @@
 //! The admin port in a simulated world: figures of several cores, a latched shard, peers that behave badly.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{Rig, Scene, property, pull_header, send_header};
+use crate::common::{Rig, Scene, property, pull_header, send_header};
 use ringmq_broker::admin::document::Document;
 use ringmq_io::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_SECS_MAX};
 use ringmq_io::{Chunk, Env, Net, Stream, deadline};

@@ -1,11 +1,9 @@
 //! What a client hears when the metadata journal takes no change: a full disk's reason until there is room, a broken
 //! disk's until a restart. What needs no change goes on.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Peer, Scene, send_header};
+use crate::common::{Peer, Scene, send_header};
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, Faults};
 use ringmq_transport::OwnedFrame;

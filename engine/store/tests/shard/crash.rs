@@ -2,16 +2,14 @@
 //!
 //! `SEEDS=N` and `FIRST_SEED=S` run others; a failure prints its seed.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::{Model, QueueName, SharedModel, drop_again, open, produce, small_config, verify};
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Faults, Host, Rng, SimEnv, World};
 use ringmq_store::{Decision, StoreConfig};
-use support::{Model, QueueName, SharedModel, drop_again, open, produce, small_config, verify};
 
 const QUEUES: [(QueueName, bool); 4] =
     [(("a", 0), false), (("a", 1), true), (("b", 7), false), (("%RETRY%g", 0), true)];

@@ -1,13 +1,11 @@
 //! SQL92 filters through a whole broker in the simulated world: expressions from heartbeats and from pulls, in memory and from
 //! segments, at once and by long polling.
 
-mod common;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Pulled, Rig, Scene, property, pull_header, send_header};
+use crate::common::{Peer, Pulled, each_seed_with, property, pull_header, send_header};
 use ringmq_broker::config::BrokerConfig;
 use ringmq_io::{Class, Env};
 use ringmq_wire::code::request_code as code;
@@ -16,16 +14,6 @@ use ringmq_wire::json_dialect::{self, CheckClientConfig};
 use ringmq_wire::subscription::{SQL92, SubscriptionData};
 
 const SEEDS: u64 = 4;
-
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(change: impl Fn(&mut BrokerConfig), case: impl Fn(Rig) -> F) {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, &change);
-        scene.client(&case);
-        scene.stop();
-    }
-}
 
 /// A pull that brings its expression along.
 fn carrying<'a>(queue_id: i32, offset: i64, expression: &'a str) -> PullHeader<'a> {
@@ -69,7 +57,8 @@ fn outcome(pulled: &Pulled) -> (i32, Vec<&str>, i64) {
 
 #[test]
 fn a_pull_brings_its_expression_along() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -92,7 +81,8 @@ fn a_pull_brings_its_expression_along() {
 
 #[test]
 fn a_heartbeat_brings_the_expression() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -112,7 +102,8 @@ fn a_heartbeat_brings_the_expression() {
 
 #[test]
 fn a_pull_that_is_ahead_of_its_heartbeat_waits_for_it() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -143,7 +134,8 @@ fn a_pull_that_is_ahead_of_its_heartbeat_waits_for_it() {
 
 #[test]
 fn a_held_pull_wakes_by_a_match_alone() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();
@@ -182,7 +174,7 @@ fn messages_in_segments_are_chosen_too() {
         config.ring_bytes = 1 << 20;
         config.segment_bytes = 4 << 20;
     };
-    each_seed(small, |rig| async move {
+    each_seed_with(SEEDS, small, |rig| async move {
         let peer = rig.connect();
         let padding = "x".repeat(4000);
         for number in 0..2000_u32 {
@@ -213,7 +205,8 @@ fn messages_in_segments_are_chosen_too() {
 
 #[test]
 fn a_broker_may_be_told_not_to_filter() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |config| config.enable_property_filter = false,
         |rig| async move {
             let peer = rig.connect();
@@ -243,7 +236,8 @@ async fn check(peer: &Peer, expression: &str) -> (i32, String) {
 
 #[test]
 fn a_client_is_told_whether_its_expression_will_do() {
-    each_seed(
+    each_seed_with(
+        SEEDS,
         |_| (),
         |rig| async move {
             let peer = rig.connect();

@@ -1,13 +1,11 @@
 //! Groups, offsets, topics, locks and registration through a whole broker in the simulated world, on one core and on two.
 
-mod common;
-mod name_server;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, each_seed, property, pull_header, send_header};
+use crate::name_server;
 use ringmq_broker::control::registration::NameServer;
 use ringmq_io::Env;
 use ringmq_simenv::CrashKind;
@@ -19,16 +17,6 @@ use ringmq_wire::json_dialect::{self, HeartbeatData, SubscriptionGroupConfig, To
 use ringmq_wire::subscription::SubscriptionData;
 
 const SEEDS: u64 = 6;
-
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(case: impl Fn(Rig) -> F) {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        scene.client(&case);
-        scene.stop();
-    }
-}
 
 fn beat(client: &str, group: &str, topics: &[&str]) -> Vec<u8> {
     let everything =
@@ -127,7 +115,7 @@ async fn topic_config(peer: &Peer, topic: &str) -> Result<TopicConfig, i32> {
 
 #[test]
 fn consumers_come_and_go_and_the_others_are_told() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let (one, two) = (rig.connect(), rig.connect());
         let answer = one.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t", "%RETRY%g"])).await;
         assert_eq!(code_of(&answer), 0, "{}", remark_of(&answer));
@@ -165,7 +153,7 @@ fn consumers_come_and_go_and_the_others_are_told() {
 
 #[test]
 fn a_silent_client_is_dropped_and_a_silent_connection_with_it() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let (silent, other) = (rig.connect(), rig.connect());
         silent.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await;
         for _ in 0..5 {
@@ -181,7 +169,7 @@ fn a_silent_client_is_dropped_and_a_silent_connection_with_it() {
 
 #[test]
 fn the_heartbeats_subscription_serves_pulls_on_every_core() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let consumer = rig.connect();
         consumer.send(send_header("t", 1, ""), b"m").await;
         let mut without = pull_header("t", 1, 0);
@@ -201,7 +189,7 @@ fn the_heartbeats_subscription_serves_pulls_on_every_core() {
 /// A Java client pulls with a newer version before it beats with it: see `pull_message.rs`.
 #[test]
 fn a_pull_that_is_ahead_of_its_heartbeat_is_served_unfiltered() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let consumer = rig.connect();
         for queue in 0..4 {
             consumer.send(send_header("t", queue, &property("TAGS", "A")), b"a").await;
@@ -236,7 +224,7 @@ fn a_pull_that_is_ahead_of_its_heartbeat_is_served_unfiltered() {
 
 #[test]
 fn offsets_are_kept_by_group_topic_and_queue() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await;
         assert_eq!(code_of(&make_topic(&peer, "t", 4).await), 0);
@@ -257,7 +245,7 @@ fn offsets_are_kept_by_group_topic_and_queue() {
 
 #[test]
 fn a_new_group_starts_a_young_queue_at_its_beginning() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         for queue in 0..4 {
             peer.send(send_header("young", queue, ""), b"m").await;
@@ -275,7 +263,7 @@ fn a_new_group_starts_a_young_queue_at_its_beginning() {
 
 #[test]
 fn topics_are_made_read_and_deleted() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         assert_eq!(code_of(&make_topic(&peer, "t", 3).await), 0);
         let topic = topic_config(&peer, "t").await.unwrap();
@@ -329,7 +317,7 @@ fn topics_are_made_read_and_deleted() {
 
 #[test]
 fn groups_are_made_and_read() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let wanted = SubscriptionGroupConfig {
             group_name: "g".into(),
@@ -354,7 +342,7 @@ fn groups_are_made_and_read() {
 
 #[test]
 fn a_queue_is_locked_by_one_client() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let body = |client: &str| {
             format!(
@@ -379,7 +367,7 @@ fn a_queue_is_locked_by_one_client() {
 
 #[test]
 fn what_is_over_a_limit_or_not_understood_is_refused_with_the_reason() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let answer = peer.ask(code::HEART_BEAT, &[], b"{not json").await;
         assert_eq!(code_of(&answer), 1);
@@ -396,7 +384,7 @@ fn what_is_over_a_limit_or_not_understood_is_refused_with_the_reason() {
 
 #[test]
 fn configuration_and_figures_can_be_read() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         for i in 0..5 {
             peer.send(send_header("t", i % 4, ""), b"12345678").await;

@@ -1,23 +1,21 @@
 //! Real files through `UringEnv`: a store that is killed (its executor ends without a shutdown) and opened again.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::{
+    LIMITS, Model, Promise, SharedModel, acknowledged, append, open, parts, read_all, small_config, stored,
+    tagged, verify,
+};
 use futures_lite::FutureExt;
 use ringmq_io::{Class, Env};
 use ringmq_store::{OpenError, ReadLimits, ReadOutcome, Shard, StoreConfig};
 use ringmq_uring::UringEnv;
 use ringmq_wire::message::records;
-use support::{
-    LIMITS, Model, Promise, SharedModel, acknowledged, append, open, parts, read_all, small_config, stored,
-    tagged, verify,
-};
 
-const QUEUE: support::QueueName = ("smoke", 3);
+const QUEUE: crate::support::QueueName = ("smoke", 3);
 
 /// A store of its own whose ring is beside it, so that nothing outside of the directory is left behind. How full the
 /// disk of the machine is does not matter to it.

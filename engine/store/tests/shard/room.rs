@@ -1,13 +1,11 @@
 //! Disk room: retention, the refusal above the high watermark, and going on by itself.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, SimEnv, World};
 use ringmq_store::{AppendError, Shard, StoreConfig};
-use support::{QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 
 const BUSY: QueueName = ("busy", 0);
 const IDLE: QueueName = ("idle", 5);

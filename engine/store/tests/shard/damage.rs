@@ -1,17 +1,15 @@
 //! Damage on disk: reported, set aside or made anew, and never served.
 
-mod support;
-
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, Host, SimEnv, World};
 use ringmq_store::{Decision, OpenError, ReadOutcome, RecoveryReport, Shard, StoreConfig};
 use ringmq_wire::message::records;
-use support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 
 const QUEUE: QueueName = ("damaged", 0);
 const BODY: usize = 1000;
@@ -218,7 +216,7 @@ fn a_rotten_record_in_a_sealed_segment_is_left_out() {
         let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
         let seen: Vec<i64> = records(&bytes).map(|record| record.unwrap().queue_offset).collect();
         assert_eq!(seen, (95..127).filter(|offset| *offset != 100).collect::<Vec<_>>());
-        let one = support::LIMITS;
+        let one = crate::support::LIMITS;
         let one = ringmq_store::ReadLimits { max_messages: 1, max_messages_cold: 1, ..one };
         let ReadOutcome::Found(plan) = shard.read(queue, 100, &one, |_| true) else { panic!("found") };
         assert_eq!(plan.next_offset, 101);

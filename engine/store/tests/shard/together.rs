@@ -1,16 +1,14 @@
 //! Appends to several queues at once: all of it or nothing, whatever crashes; and reads by index.
 
-mod support;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::{open, parts, small_config, tagged};
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Faults, SimEnv, World};
 use ringmq_store::{AppendError, QueueRef, Shard, StoreConfig};
 use ringmq_wire::message::records;
-use support::{open, parts, small_config, tagged};
 
 /// Appends a number to two queues at once, in rounds that fill batches to the brim; beside it others append alone.
 async fn pairs(env: SimEnv, shard: Shard<SimEnv>, begun: u64) {
@@ -91,7 +89,7 @@ fn the_index_is_walked_and_single_messages_are_read() {
         for number in 0..count {
             let body = vec![number as u8; 1000];
             let record = [tagged(parts("a", &body, ""), number as i64)];
-            support::append(&shard, queue, &record).await.unwrap();
+            crate::support::append(&shard, queue, &record).await.unwrap();
         }
         while shard.bounds(queue).min == 0 {
             env.sleep(Duration::from_millis(10)).await;

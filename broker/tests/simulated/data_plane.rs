@@ -1,10 +1,8 @@
 //! Sends and pulls through a whole broker in the simulated world, on one core and on two, over several seeds.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Peer, Rig, Scene, property, pull_header, send_header};
+use crate::common::{Peer, Scene, each_seed, property, pull_header, send_header};
 use ringmq_io::{Class, Env};
 use ringmq_wire::batch::{BatchItem, put_item};
 use ringmq_wire::code::request_code as code;
@@ -13,19 +11,9 @@ use ringmq_wire::message_id::decode_offset_id;
 
 const SEEDS: u64 = 6;
 
-/// A broker of one core for even seeds, of two for odd ones.
-fn each_seed<F: Future<Output = ()> + 'static>(case: impl Fn(Rig) -> F) {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        scene.client(&case);
-        scene.stop();
-    }
-}
-
 #[test]
 fn a_message_is_sent_and_pulled() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let properties =
             property("KEYS", "k1") + &property("UNIQ_KEY", "7F000001AAAA") + &property("TAGS", "TagA");
@@ -67,7 +55,7 @@ fn a_message_is_sent_and_pulled() {
 
 #[test]
 fn a_pipelining_connection_keeps_its_order() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         // The first of them creates the topic.
         for i in 0..200 {
@@ -112,7 +100,7 @@ fn connections_on_any_core_reach_queues_on_every_core() {
 
 #[test]
 fn a_pull_waits_for_a_message() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let (producer, consumer) = (rig.connect(), rig.connect());
         assert_eq!(producer.send(send_header("news", 0, ""), b"first").await.code, 0);
         for queue in [0, 1] {
@@ -136,7 +124,7 @@ fn a_pull_waits_for_a_message() {
 
 #[test]
 fn a_waiting_pull_is_woken_only_by_what_it_wants_and_ends_in_time() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let (producer, consumer) = (rig.connect(), rig.connect());
         let tag = |tag: &str| property("TAGS", tag);
         assert_eq!(producer.send(send_header("tagged", 0, &tag("A")), b"a0").await.code, 0);
@@ -206,7 +194,7 @@ fn one_message_wakes_a_thousand() {
 
 #[test]
 fn a_batch_is_stored_whole() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let mut body = Vec::new();
         for i in 0..5 {
@@ -251,7 +239,7 @@ async fn refuses(peer: &Peer, header: SendHeader<'_>, body: &[u8], code: i32, sa
 
 #[test]
 fn what_cannot_be_stored_is_refused_with_its_reason() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let peer = &peer;
         refuses(peer, send_header("t", 0, ""), b"", 13, "body 0B").await;
@@ -284,7 +272,7 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
 
 #[test]
 fn pulls_are_checked_in_order() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         assert_eq!(peer.send(send_header("t", 0, ""), b"x").await.code, 0);
         let refused = async |header, code: i32, says: &str| {
@@ -318,7 +306,7 @@ fn pulls_are_checked_in_order() {
 
 #[test]
 fn full_names_and_letters_mean_the_same() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         let properties = property("KEYS", "k");
         for (i, code) in [code::SEND_MESSAGE, code::SEND_MESSAGE_V2].into_iter().enumerate() {
@@ -335,7 +323,7 @@ fn full_names_and_letters_mean_the_same() {
 
 #[test]
 fn messages_are_found_by_key() {
-    each_seed(|rig| async move {
+    each_seed(SEEDS, |rig| async move {
         let peer = rig.connect();
         for queue in 0..4 {
             let properties =

@@ -1,8 +1,7 @@
 //! A broker in a simulated world, and a client that speaks the protocol to it.
-#![allow(dead_code)] // each test program uses a part of it
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use ringmq_broker::control::registration::NameServer;
 use ringmq_broker::start::{BrokerPlan, StartError, run_core};
 use ringmq_io::Env;
 use ringmq_io::sync::Stop;
-use ringmq_simenv::{Host, SimEnv, World};
+use ringmq_simenv::{CrashKind, Host, Rng, SimEnv, World};
 use ringmq_transport::{CallError, Client, ClientConfig, Connection, Flow, FrameRef, OwnedFrame, Service};
 use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
@@ -96,10 +95,54 @@ impl Scene {
         }
     }
 
+    /// Starts the broker and a client process, and lets something kill both at any moment: the client's process, and the broker's
+    /// or, where `power` says so, its whole machine.
+    pub fn live_and_crash<F: Future<Output = ()> + 'static>(
+        &self,
+        rng: &Rng,
+        cores: usize,
+        change: impl Fn(&mut BrokerConfig),
+        power: bool,
+        client: impl Fn(Rig) -> F + Clone + 'static,
+    ) {
+        self.start(cores, change);
+        let addr = self.addr;
+        self.clients.start(1, move |env| client(Rig { env, addr }));
+        if rng.coin() {
+            self.machine.kill_in_region_write(rng.within(500..=5000));
+        }
+        self.world.run_for(Duration::from_millis(rng.within(100..=2500)));
+        self.clients.crash(CrashKind::Process);
+        if self.machine.is_up() {
+            let power = power && rng.coin();
+            self.machine.crash(if power { CrashKind::PowerLoss } else { CrashKind::Process });
+        }
+        self.machine.cancel_kill();
+    }
+
     /// Runs a client program.
     pub fn client<F: Future<Output = T> + 'static, T: 'static>(&self, main: impl FnOnce(Rig) -> F) -> T {
         let addr = self.addr;
         self.world.run(&self.clients, |env| main(Rig { env, addr }))
+    }
+}
+
+/// The case against a broker of one core for even seeds, of two for odd ones.
+pub fn each_seed<F: Future<Output = ()> + 'static>(seeds: u64, case: impl Fn(Rig) -> F) {
+    each_seed_with(seeds, |_| (), case);
+}
+
+/// The same with another configuration.
+pub fn each_seed_with<F: Future<Output = ()> + 'static>(
+    seeds: u64,
+    change: impl Fn(&mut BrokerConfig),
+    case: impl Fn(Rig) -> F,
+) {
+    for seed in 0..seeds {
+        let scene = Scene::new(seed);
+        scene.start(1 + (seed % 2) as usize, &change);
+        scene.client(&case);
+        scene.stop();
     }
 }
 
@@ -124,7 +167,6 @@ impl<E: Env> Service<E> for Asked {
 /// One connection.
 pub struct Peer {
     pub client: Client<SimEnv>,
-    #[allow(dead_code)]
     pub asked: Rc<Asked>,
 }
 
@@ -321,9 +363,4 @@ pub fn pulled(answer: &OwnedFrame) -> Pulled {
         max: number("maxOffset"),
         messages,
     }
-}
-
-#[allow(dead_code)]
-pub fn ip(scene: &Scene) -> IpAddr {
-    scene.machine.ip()
 }

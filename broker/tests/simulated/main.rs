@@ -1,0 +1,20 @@
+//! Whole brokers and their parts in the simulated world. One program, because the linking of one for each file took longer
+//! than the tests themselves.
+
+mod common;
+mod name_server;
+
+mod admin;
+mod ask_consumer;
+mod control_plane;
+mod data_plane;
+mod delayed;
+mod hop;
+mod journal;
+mod pending;
+mod pressure;
+mod request_reply;
+mod reset_offset;
+mod send_back;
+mod sql_filter;
+mod transactions;

@@ -1,0 +1,8 @@
+//! Shards of a store in the simulated world: what they keep over crashes, damage and full disks.
+
+mod crash;
+mod damage;
+mod files;
+mod room;
+mod support;
+mod together;
