@@ -96,6 +96,12 @@ const SHARDS: &[(&str, Kind, &str, OfShard)] = &[
         s.stats.log_end - s.stats.log_start
     }),
     ("ringmq_shard_queues", Kind::Gauge, "Queues that have ever been used", |s| s.stats.queues),
+    (
+        "ringmq_shard_chunks_read_total",
+        Kind::Counter,
+        "Pieces of segments read for consumers who read on",
+        |s| s.stats.chunks_read,
+    ),
     ("ringmq_shard_damaged_records_total", Kind::Counter, "Records found damaged", |s| {
         s.stats.damaged_records
     }),

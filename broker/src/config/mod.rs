@@ -169,8 +169,8 @@ keys! {
     channel_expired_timeout_ms: u64 = "channelExpiredTimeout", |_| 120_000;
     max_transfer_bytes_in_memory: u32 = "maxTransferBytesOnMessageInMemory", |_| 256 * 1024;
     max_transfer_count_in_memory: u32 = "maxTransferCountOnMessageInMemory", |_| 32;
-    max_transfer_bytes_in_disk: u32 = "maxTransferBytesOnMessageInDisk", |_| 64 * 1024;
-    max_transfer_count_in_disk: u32 = "maxTransferCountOnMessageInDisk", |_| 8;
+    max_transfer_bytes_in_disk: u32 = "maxTransferBytesOnMessageInDisk", |_| 256 * 1024;
+    max_transfer_count_in_disk: u32 = "maxTransferCountOnMessageInDisk", |_| 32;
     max_msgs_num_batch: u32 = "maxMsgsNumBatch", |_| 64;
     default_query_max_num: u32 = "defaultQueryMaxNum", |_| 32;
 

@@ -93,8 +93,13 @@ pub trait File: Clone + 'static {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Exactly `len` bytes; a read past the end is `UnexpectedEof`.
-    async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf>;
+    /// Fills all of `buf` and gives it back; a read past the end is `UnexpectedEof`. After an error the buffer is gone.
+    async fn read_into(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf>;
+    /// Exactly `len` bytes, in a buffer of their own.
+    async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
+        assert!(len.is_multiple_of(crate::BLOCK), "unaligned I/O: {len} at {pos}");
+        self.read_into(pos, AlignedBuf::zeroed(len)).await
+    }
     /// Writes all of `buf`; gives it back for reuse. Durable after [`File::sync`].
     async fn write_at(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf>;
     /// Writes a range of the ring without copying it. The caller keeps the range unchanged until this

@@ -215,6 +215,21 @@ pub const COLD_READ_BYTES_MAX: u64 = 1024 * 1024;
 /// device moves in the time of one more operation.
 pub const COLD_READ_GAP_MAX: u64 = 32 * 1024;
 
+/// What is read at once for a consumer that reads on through a segment: the device's full rate with a few under way.
+pub const READ_AHEAD_CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// Chunks that a shard keeps for its readers, 16 MiB: the groups that catch up at the same time usually do so together.
+pub const READ_AHEAD_CHUNKS_MAX: usize = 16;
+
+/// Chunks read ahead of one reader: one is on its way while the next is asked of the device.
+pub const READ_AHEAD_DEPTH_MAX: usize = 2;
+
+/// Readers of a shard that are known to read on. With more of them than chunks none would find its own again.
+pub const READ_AHEAD_STREAMS_MAX: usize = 16;
+
+/// Reads ahead under way on one shard: more would only stand before the flusher's writes.
+pub const READS_AHEAD_UNDER_WAY_MAX: usize = 4;
+
 /// Segment reads under way for one pull.
 pub const COLD_READS_MAX: usize = 8;
 

@@ -1,11 +1,13 @@
 //! Turns a read plan into bytes to send.
 //!
-//! Owns: reads of segments for consumers that are behind. Neighbours are read together, several reads at once.
+//! Owns: reads of segments for consumers that are behind. One that reads on through the log shares chunks with the others
+//! (`read_ahead`); for another, neighbours are read together, several reads at once.
 //! Invariants: every record from a segment is checked against the crc32c in its index entry before it is handed
 //! out; bytes in the ring need no check.
 //! On failure: a damaged record is left out and reported; if nothing is left of a plan, `InvalidData`. An I/O
 //! error is the caller's to answer; it does not latch the shard, which a read cannot harm.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -17,11 +19,17 @@ use ringmq_io::limits::{COLD_READ_BYTES_MAX, COLD_READ_GAP_MAX, COLD_READS_MAX};
 use ringmq_io::{AlignedBuf, BLOCK, Chunk, Env, File};
 
 use crate::ExtentOf;
+use crate::bytes::{Part, RecordBytes};
 use crate::inner::{Inner, add};
 use crate::plan::{Chosen, Expected, Piece, ReadLimits, ReadPlan};
+use crate::read_ahead::{Load, Source};
 use crate::segments::{FileOf, Segment};
 
 const BLOCK_U64: u64 = BLOCK as u64;
+
+/// A reader that wants less than one byte in so many of a stretch gets just those from the device. Above it, reading all is
+/// faster: one operation of a megabyte takes no longer than some ten small ones.
+const CHUNK_SPARSENESS_MAX: u64 = 16;
 
 impl<E: Env> Inner<E> {
     pub async fn fetch(&self, plan: ReadPlan<E>) -> io::Result<Vec<Chunk<ExtentOf<E>>>> {
@@ -32,8 +40,8 @@ impl<E: Env> Inner<E> {
             match piece {
                 Piece::Ring(extent, lease) => chunks.push(Chunk::Extent(extent, Some(lease))),
                 Piece::Cold(segment, list) => {
-                    let push = |_: &Expected, buffer: &Rc<AlignedBuf>, range| {
-                        push_merged(&mut chunks, buffer, range);
+                    let push = |_: &Expected, bytes: RecordBytes| {
+                        bytes.parts().for_each(|part| push_merged(&mut chunks, part));
                         ControlFlow::Continue(())
                     };
                     damaged += self.fetch_cold(&segment, &list, push).await?;
@@ -61,9 +69,9 @@ impl<E: Env> Inner<E> {
         let mut is_full = false;
         for piece in plan.pieces {
             let Piece::Cold(segment, list) = piece else { unreachable!("candidates lie in segments") };
-            let choose = |wanted: &Expected, buffer: &Rc<AlignedBuf>, range: Range<usize>| {
-                let record = &buffer[range];
-                if !wants(record) {
+            let choose = |wanted: &Expected, record: RecordBytes| {
+                let record = record.contiguous();
+                if !wants(&record) {
                     return ControlFlow::Continue(());
                 }
                 let too_many = chosen.messages >= messages_max;
@@ -73,7 +81,7 @@ impl<E: Env> Inner<E> {
                     return ControlFlow::Break(());
                 }
                 chosen.messages += 1;
-                bytes.extend_from_slice(record);
+                bytes.extend_from_slice(&record);
                 ControlFlow::Continue(())
             };
             self.fetch_cold(&segment, &list, choose).await?;
@@ -92,39 +100,144 @@ impl<E: Env> Inner<E> {
         &self,
         segment: &Rc<Segment<E>>,
         list: &[Expected],
-        mut take: impl FnMut(&Expected, &Rc<AlignedBuf>, Range<usize>) -> ControlFlow<()>,
+        mut take: impl FnMut(&Expected, RecordBytes) -> ControlFlow<()>,
     ) -> io::Result<usize> {
         let file = self.segments.file(&self.env, segment).await?;
         let base = self.segments.base(segment.number);
-        let end = base + self.segments.bytes;
-        let windows = windows(list);
+        let written = self.written.get();
+        let source = Source { env: &self.env, segment, file: &file, base, written };
         let mut damaged = 0;
-        for group in windows.chunks(COLD_READS_MAX) {
-            let reads = group.iter().map(|window| {
-                let window = &list[window.clone()];
-                read_window(&file, base, end, window)
-            });
-            for (window, read) in group.iter().zip(all(reads.collect()).await) {
-                let (start, buffer) = read?;
-                for wanted in &list[window.clone()] {
-                    let at = (wanted.position - start) as usize;
-                    let range = at..at + wanted.size as usize;
-                    if crc32c::crc32c(&buffer[range.clone()]) != wanted.crc {
-                        damaged += 1;
-                        self.report_damage(segment, wanted.position);
-                    } else if take(wanted, &buffer, range).is_break() {
-                        return Ok(damaged);
-                    }
-                }
+        let mut check = |wanted: &Expected, bytes: RecordBytes| {
+            if bytes.crc32c() == wanted.crc {
+                return take(wanted, bytes);
             }
+            damaged += 1;
+            self.report_damage(segment, wanted.position);
+            ControlFlow::Continue(())
+        };
+        let shared = match self.depth_ahead(list) {
+            Some(depth) => self.fetch_shared(&source, list, depth, &mut check).await,
+            None => ControlFlow::Continue(0),
+        };
+        if let ControlFlow::Continue(done) = shared {
+            let end = base + self.segments.bytes;
+            fetch_alone(&file, base..end, &list[done..], &mut check).await?;
         }
         Ok(damaged)
+    }
+
+    /// Whether the messages are best taken from chunks that readers share, and how many chunks are to be read ahead of them.
+    fn depth_ahead(&self, list: &[Expected]) -> Option<usize> {
+        let (first, last) = (list.first()?, list.last()?);
+        let end = last.position + u64::from(last.size);
+        let depth = self.read_ahead.goes_on(first.position, end)?;
+        let is_ordered = list.is_sorted_by_key(|wanted| wanted.position);
+        let bytes: u64 = list.iter().map(|wanted| u64::from(wanted.size)).sum();
+        let is_dense = || (end - first.position) / bytes.max(1) < CHUNK_SPARSENESS_MAX;
+        let is_there = || self.read_ahead.has(self.read_ahead.chunk_of(first.position));
+        (is_ordered && (is_dense() || is_there())).then_some(depth)
+    }
+
+    /// Takes the messages from shared chunks; the number of those that it came to before there was no room for a chunk or
+    /// its read failed.
+    async fn fetch_shared(
+        &self,
+        source: &Source<'_, E>,
+        list: &[Expected],
+        depth: usize,
+        take: &mut impl FnMut(&Expected, RecordBytes) -> ControlFlow<()>,
+    ) -> ControlFlow<(), usize> {
+        let ahead = &self.read_ahead;
+        let chunk_bytes = ahead.chunk_bytes();
+        let end = list.last().map_or(0, |last| last.position + u64::from(last.size));
+        let mut at = list.first().map_or(end, |first| ahead.chunk_of(first.position));
+        let segment_end = source.base + self.segments.bytes;
+        let mut loads = VecDeque::new();
+        while at < end {
+            let Some(load) = ahead.get(source, at, end.min(at + chunk_bytes)) else { break };
+            loads.push_back((at, load));
+            at += chunk_bytes;
+        }
+        for _ in 0..depth {
+            if at < segment_end {
+                ahead.prepare(source, at);
+            }
+            at += chunk_bytes;
+        }
+        let mut here: Option<Held> = None;
+        for (done, wanted) in list.iter().enumerate() {
+            let wanted_end = wanted.position + u64::from(wanted.size);
+            let mut parts = [None, None];
+            let mut from = wanted.position;
+            for part in &mut parts {
+                if from == wanted_end {
+                    break;
+                }
+                let start = ahead.chunk_of(from);
+                if here.as_ref().is_none_or(|held| held.start != start) {
+                    here = next_held(&mut loads, start).await;
+                }
+                let Some(held) = &here else { return ControlFlow::Continue(done) };
+                let to = wanted_end.min(start + chunk_bytes);
+                let range = (from - start) as usize..(to - start) as usize;
+                *part = Some(Part { buffer: held.buffer.clone(), range });
+                from = to;
+            }
+            let [Some(first), second] = parts else { return ControlFlow::Continue(done) };
+            if from < wanted_end {
+                // Over more than two chunks: it is read alone.
+                return ControlFlow::Continue(done);
+            }
+            take(wanted, RecordBytes { first, second })?;
+        }
+        ControlFlow::Break(())
     }
 
     pub fn report_damage(&self, segment: &Segment<E>, position: u64) {
         add(&self.counters.damaged, 1);
         tracing::error!(path = %segment.path.display(), position, "damaged message is left out");
     }
+}
+
+/// Reads what was asked for and no more, neighbours together.
+async fn fetch_alone<F: File>(
+    file: &F,
+    segment: Range<u64>,
+    list: &[Expected],
+    take: &mut impl FnMut(&Expected, RecordBytes) -> ControlFlow<()>,
+) -> io::Result<()> {
+    for group in windows(list).chunks(COLD_READS_MAX) {
+        let reads =
+            group.iter().map(|window| read_window(file, segment.start, segment.end, &list[window.clone()]));
+        for (window, read) in group.iter().zip(all(reads.collect()).await) {
+            let (start, buffer) = read?;
+            for wanted in &list[window.clone()] {
+                let at = (wanted.position - start) as usize;
+                let range = at..at + wanted.size as usize;
+                let first = Part { buffer: Rc::clone(&buffer), range };
+                if take(wanted, RecordBytes { first, second: None }).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A chunk that has arrived.
+struct Held {
+    start: u64,
+    buffer: Rc<AlignedBuf>,
+}
+
+/// Waits for the chunk at `start`; those before it are not needed any more. `None`: it could not be had.
+async fn next_held(loads: &mut VecDeque<(u64, Rc<Load>)>, start: u64) -> Option<Held> {
+    while let Some((at, load)) = loads.pop_front() {
+        if at == start {
+            return load.wait().await.map(|buffer| Held { start, buffer });
+        }
+    }
+    None
 }
 
 /// Cuts a list into ranges of messages that one read takes.
@@ -160,14 +273,14 @@ async fn read_window<F: File>(
     Ok((start, Rc::new(buffer)))
 }
 
-fn push_merged<X: AsRef<[u8]>>(chunks: &mut Vec<Chunk<X>>, buffer: &Rc<AlignedBuf>, range: Range<usize>) {
+fn push_merged<X: AsRef<[u8]>>(chunks: &mut Vec<Chunk<X>>, part: Part) {
     if let Some(Chunk::Aligned(last, last_range)) = chunks.last_mut()
-        && Rc::ptr_eq(last, buffer)
-        && last_range.end == range.start
+        && Rc::ptr_eq(last, &part.buffer)
+        && last_range.end == part.range.start
     {
-        last_range.end = range.end;
+        last_range.end = part.range.end;
     } else {
-        chunks.push(Chunk::Aligned(Rc::clone(buffer), range));
+        chunks.push(Chunk::Aligned(part.buffer, part.range));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::batch::LogId;
 use crate::error::{AppendError, Latched};
 use crate::keys::OpenKeys;
 use crate::queues::Queues;
+use crate::read_ahead::ReadAhead;
 use crate::ring::Ring;
 use crate::segments::Segments;
 use crate::shard::{AppendListener, Keeper};
@@ -50,6 +51,7 @@ pub struct Inner<E: Env> {
     pub queues: RefCell<Queues>,
     pub tail: RefCell<Tail>,
     pub segments: Segments<E>,
+    pub read_ahead: Rc<ReadAhead>,
     pub keys: RefCell<OpenKeys>,
     pub drops: RefCell<Vec<TopicDrop>>,
 

@@ -13,6 +13,7 @@
 #![allow(async_fn_in_trait)] // single-threaded on purpose: no future here is Send
 
 mod batch;
+mod bytes;
 mod closer;
 mod config;
 mod entry;
@@ -38,6 +39,7 @@ mod plan;
 mod provision;
 mod queues;
 mod read;
+mod read_ahead;
 mod recovery;
 mod retention;
 mod ring;

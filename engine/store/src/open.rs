@@ -18,6 +18,7 @@ use crate::fetch::read_exact;
 use crate::inner::{Counters, DiskRoom, Inner};
 use crate::lock::lock_patiently;
 use crate::manifest::StoreLayout;
+use crate::read_ahead::ReadAhead;
 use crate::recovery::{self, Inventory, Recovered, RecoveryReport, RingSource};
 use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
 use crate::segments::Segments;
@@ -208,6 +209,7 @@ fn assemble<E: Env>(
         ring_path: layout.ring_path(id.shard),
         queues: RefCell::new(recovered.queues),
         tail: RefCell::new(Tail::new(end)),
+        read_ahead: Rc::new(ReadAhead::new(segments.bytes)),
         segments,
         keys: RefCell::new(recovered.keys),
         drops: RefCell::new(recovered.drops),

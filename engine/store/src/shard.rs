@@ -96,6 +96,8 @@ pub struct ShardStats {
     pub disk_full: u64,
     pub damaged_records: u64,
     pub recycled_segments: u64,
+    /// Pieces of segments that were read for consumers who read on.
+    pub chunks_read: u64,
     pub segments: u64,
     pub log_start: u64,
     pub log_end: u64,
@@ -368,6 +370,7 @@ impl<E: Env> Shard<E> {
             disk_full: inner.counters.disk_full.get(),
             damaged_records: inner.counters.damaged.get(),
             recycled_segments: inner.counters.recycled.get(),
+            chunks_read: inner.read_ahead.begun(),
             segments: inner.segments.count() as u64,
             log_start: inner.segments.base(first),
             log_end: inner.tail.borrow().position(),

@@ -130,16 +130,15 @@ impl File for UringFile {
         self.0.len.get()
     }
 
-    async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
-        assert_aligned(pos, len);
-        let mut buf = AlignedBuf::zeroed(len);
+    async fn read_into(&self, pos: u64, mut buf: AlignedBuf) -> io::Result<AlignedBuf> {
+        assert_aligned(pos, buf.len());
         let mut done = 0;
         while done < buf.len() {
             let (result, op) = self.0.driver.run(Op::Read { fd: self.fd(), pos, buf, done }).await;
             let Op::Read { buf: back, .. } = op else { unreachable!("a read") };
             buf = back;
             if result >= 0 && (result as usize) < BLOCK {
-                let text = format!("the file ends before {}", pos + len as u64);
+                let text = format!("the file ends before {}", pos + buf.len() as u64);
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
                 return Err(self.named("read", pos, error));
             }

@@ -128,7 +128,8 @@ impl File for SimFile {
         self.inode.len()
     }
 
-    async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
+    async fn read_into(&self, pos: u64, mut buf: AlignedBuf) -> io::Result<AlignedBuf> {
+        let len = buf.len();
         check_aligned(pos, len);
         let file = self.clone();
         let done = self.process.after(self.latency(len), move |inner| {
@@ -145,7 +146,6 @@ impl File for SimFile {
                 );
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
             }
-            let mut buf = AlignedBuf::zeroed(len);
             file.inode.read(pos, &mut buf);
             Ok(buf)
         });

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod files;
+mod read_ahead;
 mod room;
 mod support;
 mod together;
