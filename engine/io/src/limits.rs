@@ -239,6 +239,12 @@ pub const SEGMENT_FILES_MAX: usize = 128;
 /// One read of recovery.
 pub const SCAN_READ_BYTES: usize = 1024 * 1024;
 
+/// One write of recovery, and how many are under way: the device's full rate, since nothing else is to be done.
+pub const REWRITE_BYTES: usize = 2 * 1024 * 1024;
+pub const REWRITES_UNDER_WAY_MAX: usize = 4;
+
+const _: () = assert!(REWRITE_BYTES.is_multiple_of(crate::BLOCK));
+
 /// Rows, entries or queues that background work of the store handles before it yields: tens of
 /// microseconds.
 pub const STORE_ITEMS_PER_TURN: usize = 1024;

@@ -8,12 +8,9 @@
 //! error is the caller's to answer; it does not latch the shard, which a read cannot harm.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use ringmq_io::limits::{COLD_READ_BYTES_MAX, COLD_READ_GAP_MAX, COLD_READS_MAX};
 use ringmq_io::{AlignedBuf, BLOCK, Chunk, Env, File};
@@ -21,6 +18,7 @@ use ringmq_io::{AlignedBuf, BLOCK, Chunk, Env, File};
 use crate::ExtentOf;
 use crate::bytes::{Part, RecordBytes};
 use crate::inner::{Inner, add};
+use crate::join::join_all;
 use crate::plan::{Chosen, Expected, Piece, ReadLimits, ReadPlan};
 use crate::read_ahead::{Load, Source};
 use crate::segments::{FileOf, Segment};
@@ -209,7 +207,7 @@ async fn fetch_alone<F: File>(
     for group in windows(list).chunks(COLD_READS_MAX) {
         let reads =
             group.iter().map(|window| read_window(file, segment.start, segment.end, &list[window.clone()]));
-        for (window, read) in group.iter().zip(all(reads.collect()).await) {
+        for (window, read) in group.iter().zip(join_all(reads.collect()).await) {
             let (start, buffer) = read?;
             for wanted in &list[window.clone()] {
                 let at = (wanted.position - start) as usize;
@@ -284,25 +282,6 @@ fn push_merged<X: AsRef<[u8]>>(chunks: &mut Vec<Chunk<X>>, part: Part) {
     }
 }
 
-/// Runs a few futures at once; results in order.
-async fn all<T, F: Future<Output = T>>(futures: Vec<F>) -> Vec<T> {
-    let mut running: Vec<Option<Pin<Box<F>>>> = futures.into_iter().map(|f| Some(Box::pin(f))).collect();
-    let mut done: Vec<Option<T>> = running.iter().map(|_| None).collect();
-    std::future::poll_fn(|cx| {
-        for (slot, result) in running.iter_mut().zip(&mut done) {
-            if let Some(future) = slot
-                && let Poll::Ready(value) = future.as_mut().poll(cx)
-            {
-                *result = Some(value);
-                *slot = None;
-            }
-        }
-        if running.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    done.into_iter().map(|value| value.expect("ran to its end")).collect()
-}
-
 /// Reads `len` bytes at a log position of a segment, aligned as the file wants it.
 pub async fn read_exact<E: Env>(
     file: &FileOf<E>,
@@ -320,7 +299,6 @@ pub async fn read_exact<E: Env>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_lite::future::block_on;
 
     fn wanted(position: u64, size: u32) -> Expected {
         Expected { offset: 0, position, size, crc: 0 }
@@ -335,18 +313,5 @@ mod tests {
         let half = (COLD_READ_BYTES_MAX / 2 + 1) as u32;
         let large = [wanted(0, half), wanted(u64::from(half), half)];
         assert_eq!(windows(&large), vec![0..1, 1..2]);
-    }
-
-    #[test]
-    fn futures_run_together_and_keep_their_order() {
-        let results = block_on(all((0..5)
-            .map(|i| async move {
-                for _ in i..5 {
-                    futures_lite::future::yield_now().await;
-                }
-                i
-            })
-            .collect()));
-        assert_eq!(results, [0, 1, 2, 3, 4]);
     }
 }

@@ -79,6 +79,7 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     };
     let base = inner.segments.base(inner.segments.number_of(from));
     let began = inner.env.monotonic_ns();
+    inner.ring.raise_doubt();
     write_range(inner, &file, base, from, target).await?;
     // A latch that was set meanwhile (another operation failed) must not be followed by acknowledgements.
     if inner.is_latched() {
@@ -90,6 +91,7 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     if inner.is_latched() {
         return Ok(());
     }
+    inner.ring.end_doubt();
     add(&inner.counters.syncs, 1);
     let took = inner.env.monotonic_ns().saturating_sub(began);
     inner.counters.flush_ns.0.borrow_mut().saturating_record(took);

@@ -118,6 +118,7 @@ pub fn add(counter: &Cell<u64>, amount: u64) {
 impl<E: Env> Inner<E> {
     /// After a failed write or sync: nothing is acknowledged any more until the shard is opened again.
     pub fn latch(&self, operation: &'static str, reason: &str) {
+        self.ring.raise_doubt();
         let latched = Latched { shard: self.id.shard, operation, reason: reason.into() };
         if self.latched.borrow().is_none() {
             tracing::error!("{latched}");

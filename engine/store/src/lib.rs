@@ -26,6 +26,7 @@ mod flusher;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_checks;
 mod inner;
+mod join;
 mod key_sort;
 mod keys;
 mod lock;
@@ -59,7 +60,7 @@ pub use manifest::{StoreHandle, StoreLayout, open_store};
 pub use physical::{PhysicalOffset, SHARDS_MAX};
 pub use plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 pub use recovery::table::Decision;
-pub use recovery::{Quarantined, RecoveryReport};
+pub use recovery::{Phases, Quarantined, RecoveryReport};
 pub use shard::{AppendListener, Appended, Keeper, NewRecord, QueueEnd, QueueRef, Shard, ShardStats};
 
 /// The extent type of an environment: a descriptor of ring memory.

@@ -56,10 +56,14 @@ pub async fn open<E: Env>(
         Some(state) if origin != Origin::CopyOfLive => map_old_ring(env, state).await?,
         _ => None,
     };
-    let source =
-        old_ring.as_ref().zip(state.as_ref()).and_then(|(region, state)| ring_source(region, id, state));
+    let source = old_ring
+        .as_ref()
+        .zip(state.as_ref())
+        .and_then(|(region, state)| ring_source(region, layout, id, state));
     let segments = Segments::new(config.segment_bytes, &dir, config.blocks);
+    let begin = (env.monotonic_ns() - begun) / 1_000_000;
     let mut recovered = recovery::recover(env, id, &segments, &inventory, source).await?;
+    let logged = env.monotonic_ns();
 
     let new = State {
         epoch: state.as_ref().map_or(1, |state| state.epoch + 1),
@@ -80,6 +84,8 @@ pub async fn open<E: Env>(
     }
     ring::write_header(&region, RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes });
     recovered.report.epoch = new.epoch;
+    recovered.report.phases.begin = begin;
+    recovered.report.phases.end = (env.monotonic_ns() - logged) / 1_000_000;
     recovered.report.took_ms = (env.monotonic_ns() - begun) / 1_000_000;
     let report = recovered.report.clone();
     let ring = Ring::new(region, new.ring_bytes, floor, recovered.end);
@@ -117,7 +123,12 @@ async fn exists<E: Env>(env: &E, path: &Path) -> Result<bool, OpenError> {
     }
 }
 
-fn ring_source<R: Region>(region: &R, id: LogId, state: &State) -> Option<RingSource<R>> {
+fn ring_source<R: Region>(
+    region: &R,
+    layout: &StoreLayout,
+    id: LogId,
+    state: &State,
+) -> Option<RingSource<R>> {
     let own = RingId { log: id, epoch: state.epoch, bytes: state.ring_bytes };
     let found = ring::read_header(region);
     if found != Some(own) {
@@ -125,7 +136,9 @@ fn ring_source<R: Region>(region: &R, id: LogId, state: &State) -> Option<RingSo
         tracing::info!(shard = id.shard, ?found, "ring holds nothing of epoch {}", state.epoch);
         return None;
     }
-    Some(RingSource::new(region.clone(), id, state.ring_bytes, state.epoch))
+    // Memory that nothing but the process wrote to, and the header says that it is the same boot.
+    let is_complete = layout.ring_is_memory && state.ring_path == layout.ring_path(id.shard);
+    Some(RingSource::new(region.clone(), own, is_complete))
 }
 
 /// Where a store's STATE was written, seen from where it is opened.

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! 0        header block: 0 "RINGMQRG"  8 u32 version  12 u32 crc32c of 16..64  16 u64 store id
-//!                        24 u64 ring bytes  32 u32 epoch  36 u16 shard
+//!                        24 u64 ring bytes  32 u32 epoch  36 u16 shard  64 u8 doubt
 //! 4096     data: the byte at log position P lies at 4096 + P % ring bytes
 //! ```
 //! Owns: the window's geometry, what may be overwritten, and the leases of what is being sent.
 //! Invariants: `floor <= any readable position < limit <= floor + ring bytes`; space is taken over in blocks (a
 //! 64th of the ring), and only when the block's old bytes are synced in their segment and no extent of it is out.
+//! `doubt` is 1 while a flush is under way and after one failed, and from when a recovery begins to write until the next
+//! epoch begins. While it is 0, what segments hold needs no second write after the process died: a flush that was under way
+//! then may have failed later, when nobody was there to see it.
 //! On failure: [`HeldBy`] says what is in the way; [`Leases::room`] tells when to try again.
 
 use std::cell::Cell;
@@ -28,6 +31,7 @@ pub const HEADER_BLOCK: usize = BLOCK;
 const MAGIC: [u8; 8] = *b"RINGMQRG";
 const VERSION: u32 = 1;
 const USED: usize = 64;
+const DOUBT: usize = USED;
 /// Blocks of a ring: a bit each in a lease's mask.
 const BLOCKS: u64 = u64::BITS as u64;
 
@@ -109,6 +113,16 @@ pub struct Ring<E: Env> {
 }
 
 impl<E: Env> Ring<E> {
+    /// See [`raise_doubt`].
+    pub fn raise_doubt(&self) {
+        raise_doubt(&self.region);
+    }
+
+    /// The flush that raised it went well, its sync included.
+    pub fn end_doubt(&self) {
+        self.region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 0);
+    }
+
     /// A ring whose log ends at `end`; nothing below `floor` is read from it.
     pub fn new(region: RegionOf<E>, bytes: u64, floor: u64, end: u64) -> Self {
         assert_eq!(region.len() as u64, HEADER_BLOCK as u64 + bytes);
@@ -215,6 +229,16 @@ impl<E: Env> Ring<E> {
 /// Writes a ring's header: from now on its batches count for that epoch.
 pub fn write_header<R: Region>(region: &R, id: RingId) {
     region.with_mut(0..USED, |out| out.copy_from_slice(&id.encode()));
+    region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 0);
+}
+
+/// Before a write to segments, whose outcome nobody may live to see; and after one that failed.
+pub fn raise_doubt<R: Region>(region: &R) {
+    region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 1);
+}
+
+pub fn has_doubt<R: Region>(region: &R) -> bool {
+    region.with(DOUBT..DOUBT + 1, |bytes| bytes[0] != 0)
 }
 
 pub fn read_header<R: Region>(region: &R) -> Option<RingId> {

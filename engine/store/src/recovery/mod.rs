@@ -13,14 +13,16 @@ mod report;
 mod source;
 pub mod table;
 
+use std::future::Future;
+use std::ops::Range;
 use std::rc::Rc;
 
-use ringmq_io::limits::SCAN_READ_BYTES;
-use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode};
+use ringmq_io::limits::{REWRITE_BYTES, REWRITES_UNDER_WAY_MAX};
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode, Region};
 
 pub use files::Inventory;
 use index::{IndexBuilder, Loaded};
-pub use report::{Quarantined, RecoveryReport};
+pub use report::{Phases, Quarantined, RecoveryReport};
 pub use source::RingSource;
 use source::{Checked, SegmentSource};
 use table::{At, Decision, Facts, Later, decide};
@@ -28,6 +30,7 @@ use table::{At, Decision, Facts, Later, decide};
 use crate::OpenError;
 use crate::batch::LogId;
 use crate::inner::TopicDrop;
+use crate::join::join_all;
 use crate::keys::OpenKeys;
 use crate::provision::add_segment;
 use crate::queues::Queues;
@@ -65,7 +68,9 @@ pub async fn recover<E: Env>(
         epoch: 0,
         durable: 0,
         position: inventory.floor.log_start,
+        last: 0,
         replayed: Vec::new(),
+        clock: PhaseClock::new(env),
         report: RecoveryReport {
             shard: id.shard,
             log_start: inventory.floor.log_start,
@@ -77,9 +82,16 @@ pub async fn recover<E: Env>(
     }
     let unsealed = walk.load_sealed(inventory).await?;
     walk.open_unsealed(inventory).await?;
+    walk.report.phases.load += walk.clock.lap();
     walk.log().await?;
-    walk.drain().await?;
-    walk.settle(unsealed).await?;
+    let needs_rewrite = walk.ring.as_ref().is_none_or(|ring| ring.has_doubt || !ring.is_complete);
+    if let Some(ring) = &walk.ring {
+        ring.raise_doubt();
+    }
+    let drained = walk.drain().await?;
+    walk.report.phases.drain += walk.clock.lap();
+    walk.settle(unsealed, drained, needs_rewrite).await?;
+    walk.report.phases.settle += walk.clock.lap();
     walk.report.end = walk.position;
     walk.report.records = walk.index.records;
     Ok(Recovered {
@@ -102,8 +114,11 @@ struct Walk<'w, E: Env> {
     /// What the batches seen say was synced.
     durable: u64,
     position: u64,
-    /// Batches that were only in the ring: position and bytes.
-    replayed: Vec<(u64, Vec<u8>)>,
+    /// Where the last batch seen begins.
+    last: u64,
+    /// Ranges of the log that were only in the ring.
+    replayed: Vec<Range<u64>>,
+    clock: PhaseClock<'w, E>,
     report: RecoveryReport,
 }
 
@@ -162,8 +177,11 @@ impl<E: Env> Walk<'_, E> {
     async fn log(&mut self) -> Result<(), OpenError> {
         loop {
             let at = self.scan().await?;
-            let replayed = self.replay()?;
+            self.report.phases.scan += self.clock.lap();
+            let replayed = self.replay().await?;
+            self.report.phases.replay += self.clock.lap();
             let later = if replayed { Later::None } else { self.later().await? };
+            self.report.phases.later += self.clock.lap();
             let decision = decide(Facts { at, ring_has_batch: replayed, later });
             self.report.decisions.push(decision);
             match decision {
@@ -203,6 +221,7 @@ impl<E: Env> Walk<'_, E> {
                         self.report.scanned_batches += 1;
                         self.epoch = header.epoch;
                         self.durable = self.durable.max(header.durable);
+                        self.last = header.base;
                         self.position = header.end();
                     }
                 }
@@ -216,17 +235,25 @@ impl<E: Env> Walk<'_, E> {
     }
 
     /// Takes batches from the ring from here on. Whether there was one.
-    fn replay(&mut self) -> Result<bool, OpenError> {
+    async fn replay(&mut self) -> Result<bool, OpenError> {
         let Some(ring) = &self.ring else {
             return Ok(false);
         };
         let mut checked = Checked::default();
         let begun = self.position;
+        let mut since_yield = begun;
         while let Some(header) = ring.batch(self.position, &mut checked) {
             self.index.batch(&header, &checked.bytes, &checked.slots)?;
-            self.replayed.push((self.position, checked.bytes.clone()));
             self.epoch = header.epoch;
+            self.last = header.base;
             self.position = header.end();
+            if self.position - since_yield >= 256 * 1024 {
+                since_yield = self.position;
+                self.env.yield_now().await;
+            }
+        }
+        if self.position > begun {
+            self.replayed.push(begun..self.position);
         }
         self.report.replayed_bytes += self.position - begun;
         Ok(self.position > begun)
@@ -242,7 +269,16 @@ impl<E: Env> Walk<'_, E> {
             };
         };
         if let Some(ring) = &self.ring {
-            ring.behind(self.env, self.position).await.iter().for_each(|(_, durable)| note(*durable));
+            let behind = ring.behind(self.env, self.position).await;
+            // Segments are written from the ring: behind its newest batch they have nothing.
+            let ends_here = || {
+                let newest = ring.batch(self.last, &mut Checked::default());
+                newest.is_some_and(|header| header.end() == self.position)
+            };
+            if ring.is_complete && behind.is_empty() && ends_here() {
+                return Ok(Later::None);
+            }
+            behind.iter().for_each(|(_, durable)| note(*durable));
         }
         let mut checked = Checked::default();
         let mut from = self.position;
@@ -304,53 +340,58 @@ impl<E: Env> Walk<'_, E> {
         Ok(())
     }
 
-    /// Writes what was only in the ring to segments, synced.
-    async fn drain(&mut self) -> Result<(), OpenError> {
-        let mut unsynced: Option<Rc<Segment<E>>> = None;
-        for (position, bytes) in std::mem::take(&mut self.replayed) {
-            let number = self.segments.number_of(position);
-            while self.segments.get(number).is_none() {
-                let next = self.segments.end().map_or(number, |end| self.segments.number_of(end));
-                add_segment(self.env, self.segments, next).await.map_err(self.io())?;
+    /// Writes what was only in the ring to segments, synced. Where the last of it begins, if the log ends with it.
+    async fn drain(&mut self) -> Result<Option<u64>, OpenError> {
+        let ranges = std::mem::take(&mut self.replayed);
+        for range in &ranges {
+            let mut from = range.start;
+            while from < range.end {
+                let number = self.segments.number_of(from);
+                while self.segments.get(number).is_none() {
+                    let next = self.segments.end().map_or(number, |end| self.segments.number_of(end));
+                    add_segment(self.env, self.segments, next).await.map_err(self.io())?;
+                }
+                let segment = self.segments.get(number).expect("made above");
+                let file = self.segments.file(self.env, &segment).await.map_err(self.io())?;
+                let base = self.segments.base(number);
+                let to = range.end.min(base + self.segments.bytes);
+                let ring = self.ring.as_ref().expect("it was replayed from");
+                copy_from_ring(&file, base, from..to, ring).await.map_err(OpenError::io(&segment.path))?;
+                self.sync(&segment).await?;
+                from = to;
             }
-            let segment = self.segments.get(number).expect("made above");
-            if let Some(before) = unsynced.replace(Rc::clone(&segment))
-                && before.number != number
-            {
-                self.sync(&before).await?;
-            }
-            let file = self.segments.file(self.env, &segment).await.map_err(self.io())?;
-            let base = self.segments.base(number);
-            overwrite::<E>(&file, base, position, &bytes).await.map_err(self.io())?;
         }
-        match unsynced {
-            Some(last) => self.sync(&last).await,
-            None => Ok(()),
-        }
+        Ok(ranges.last().filter(|range| range.end == self.position).map(|range| range.start))
     }
 
     /// Makes durable what was found but is not known to be: it was written before a crash, perhaps never synced,
-    /// perhaps by a sync that failed, after which only writing it again helps.
-    async fn settle(&self, scanned_from: u64) -> Result<(), OpenError> {
+    /// perhaps by a sync that failed, after which only writing it again helps (if none failed, a sync is enough). What was
+    /// just drained is known to be.
+    async fn settle(
+        &self,
+        scanned_from: u64,
+        drained: Option<u64>,
+        needs_rewrite: bool,
+    ) -> Result<(), OpenError> {
         let block = BLOCK as u64;
-        let mut from = self.durable.max(scanned_from).min(self.position);
+        let to = drained.unwrap_or(self.position);
+        let mut from = self.durable.max(scanned_from).min(to);
         from -= from % block;
-        while from < self.position {
+        while from < to {
             let number = self.segments.number_of(from);
             let segment = self.segments.get(number).expect("the log lies in segments");
             let file = self.segments.file(self.env, &segment).await.map_err(self.io())?;
             let base = self.segments.base(number);
-            let end = self.position.next_multiple_of(block).min(base + self.segments.bytes);
-            while from < end {
-                let len = (end - from).min(SCAN_READ_BYTES as u64);
-                let rewritten = async {
-                    let bytes = file.read_at(from - base, len as usize).await?;
-                    file.write_at(from - base, bytes).await
-                };
-                rewritten.await.map_err(OpenError::io(&segment.path))?;
-                from += len;
+            let end = to.next_multiple_of(block).min(base + self.segments.bytes);
+            if needs_rewrite {
+                let rewrites = pieces(from..end).map(|piece| {
+                    let (file, at, len) = (&file, piece.start - base, (piece.end - piece.start) as usize);
+                    async move { file.write_at(at, file.read_at(at, len).await?).await.map(drop) }
+                });
+                all_by_few(rewrites).await.map_err(OpenError::io(&segment.path))?;
             }
             self.sync(&segment).await?;
+            from = end;
         }
         Ok(())
     }
@@ -361,18 +402,68 @@ impl<E: Env> Walk<'_, E> {
     }
 }
 
-/// Writes bytes at a log position into a segment, keeping what is around them in their first and last block.
-async fn overwrite<E: Env>(
-    file: &<E::Disk as Disk>::File,
+/// Cuts a range of the log for writes. Only its ends may be inside a block.
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let step = REWRITE_BYTES as u64;
+    let first = range.start - range.start % step;
+    (first..range.end).step_by(REWRITE_BYTES).map(move |at| at.max(range.start)..(at + step).min(range.end))
+}
+
+/// Some at a time, up to the first error.
+async fn all_by_few<F: Future<Output = std::io::Result<()>>>(
+    writes: impl Iterator<Item = F>,
+) -> std::io::Result<()> {
+    let mut writes = writes.peekable();
+    while writes.peek().is_some() {
+        let few = writes.by_ref().take(REWRITES_UNDER_WAY_MAX).collect();
+        join_all(few).await.into_iter().collect::<std::io::Result<()>>()?;
+    }
+    Ok(())
+}
+
+/// Writes a range of the log from the ring into a segment, keeping what is around it in its first and last block.
+async fn copy_from_ring<F: File, R: Region>(
+    file: &F,
     base: u64,
-    position: u64,
-    bytes: &[u8],
+    range: Range<u64>,
+    ring: &RingSource<R>,
 ) -> std::io::Result<()> {
     let block = BLOCK as u64;
-    let start = position - position % block;
-    let end = (position + bytes.len() as u64).next_multiple_of(block);
-    let mut whole: AlignedBuf = file.read_at(start - base, (end - start) as usize).await?;
-    let at = (position - start) as usize;
-    whole[at..at + bytes.len()].copy_from_slice(bytes);
-    file.write_at(start - base, whole).await.map(drop)
+    let start = range.start - range.start % block;
+    let stop = range.end.next_multiple_of(block);
+    let (from, to) = (range.start, range.end);
+    let writes = pieces(start..stop).map(|piece| async move {
+        let mut bytes = AlignedBuf::zeroed((piece.end - piece.start) as usize);
+        let len = bytes.len();
+        if piece.start < from {
+            bytes[..BLOCK].copy_from_slice(&file.read_at(piece.start - base, BLOCK).await?);
+        }
+        if to < piece.end {
+            bytes[len - BLOCK..].copy_from_slice(&file.read_at(piece.end - block - base, BLOCK).await?);
+        }
+        let (first, last) = (from.max(piece.start), to.min(piece.end));
+        let place = (first - piece.start) as usize..(last - piece.start) as usize;
+        ring.copy(first, &mut bytes[place]);
+        file.write_at(piece.start - base, bytes).await.map(drop)
+    });
+    all_by_few(writes).await
+}
+
+/// Time since the last look.
+struct PhaseClock<'e, E: Env> {
+    env: &'e E,
+    since_ns: u64,
+}
+
+impl<'e, E: Env> PhaseClock<'e, E> {
+    fn new(env: &'e E) -> Self {
+        Self { env, since_ns: env.monotonic_ns() }
+    }
+
+    /// Whole milliseconds; what is less counts for the next phase.
+    fn lap(&mut self) -> u64 {
+        let ms = (self.env.monotonic_ns() - self.since_ns) / 1_000_000;
+        self.since_ns += ms * 1_000_000;
+        ms
+    }
 }

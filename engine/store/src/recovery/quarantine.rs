@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use ringmq_io::limits::SCAN_READ_BYTES;
 use ringmq_io::{BLOCK, Disk, Env, File};
 
-use super::overwrite;
 use crate::OpenError;
 use crate::batch::{Checksum, Header, Kind, LogId};
 use crate::envelope::{create_anew, temporary_name};
-use crate::segments::Segments;
+use crate::segments::{FileOf, Segments};
 
 /// Copies `[start, end)` to a file and puts a hole in its place. Gives the file.
 pub async fn set_aside<E: Env>(
@@ -66,4 +65,15 @@ pub async fn set_aside<E: Env>(
     };
     bridged.await.map_err(OpenError::io(&segment.path))?;
     Ok(path)
+}
+
+/// Writes bytes at a log position into a segment, keeping what is around them in their first and last block.
+async fn overwrite<E: Env>(file: &FileOf<E>, base: u64, position: u64, bytes: &[u8]) -> std::io::Result<()> {
+    let block = BLOCK as u64;
+    let start = position - position % block;
+    let end = (position + bytes.len() as u64).next_multiple_of(block);
+    let mut whole = file.read_at(start - base, (end - start) as usize).await?;
+    let at = (position - start) as usize;
+    whole[at..at + bytes.len()].copy_from_slice(bytes);
+    file.write_at(start - base, whole).await.map(drop)
 }

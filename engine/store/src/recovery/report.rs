@@ -26,6 +26,28 @@ pub struct RecoveryReport {
     /// Decisions in the order they were taken.
     pub decisions: Vec<Decision>,
     pub took_ms: u64,
+    pub phases: Phases,
+}
+
+/// Milliseconds that each part of it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Locks, directory, state and ring, before the log was looked at.
+    pub begin: u64,
+    /// Checking and loading sealed indexes.
+    pub load: u64,
+    /// Batches in segments that are not sealed.
+    pub scan: u64,
+    /// Batches in the ring.
+    pub replay: u64,
+    /// Looking for intact batches behind the end.
+    pub later: u64,
+    /// Writing what only the ring had.
+    pub drain: u64,
+    /// Writing again what may not have been synced.
+    pub settle: u64,
+    /// The new epoch and its ring.
+    pub end: u64,
 }
 
 /// A damaged range of the log that was copied aside.

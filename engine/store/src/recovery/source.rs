@@ -4,16 +4,18 @@
 //! Invariants: a batch counts only if all of it checks, it lies inside its segment or lap, and its epoch is not
 //! below that of the batch before it (stale batches of a tail that an earlier recovery cut have a lower one).
 
+use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 
+use futures_lite::future::poll_once;
 use ringmq_io::limits::SCAN_READ_BYTES;
-use ringmq_io::{AlignedBuf, BLOCK, Env, File, Region};
+use ringmq_io::{AlignedBuf, Env, File, Region};
 
 use super::table::At;
 use crate::batch::{self, ALIGN, Fault, HEADER_BYTES, Header, LogId, MAGIC, Slot};
-use crate::ring::HEADER_BLOCK;
-
-const BLOCK_U64: u64 = BLOCK as u64;
+use crate::ring::{self, HEADER_BLOCK, RingId};
 
 /// A batch that checks, with its bytes and records.
 #[derive(Default)]
@@ -22,41 +24,79 @@ pub struct Checked {
     pub slots: Vec<Slot>,
 }
 
-/// A segment file read front to back.
+type Reading = Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>;
+
+/// A segment file read front to back, the next piece while one is looked at.
 pub struct SegmentSource<F: File> {
     file: F,
     id: LogId,
     base: u64,
     end: u64,
-    window: Option<(u64, AlignedBuf)>,
+    /// The last two pieces read: a batch begins in one and ends in the other.
+    pieces: VecDeque<(u64, AlignedBuf)>,
+    next: Option<(u64, Reading)>,
 }
 
 impl<F: File> SegmentSource<F> {
     pub fn new(file: F, id: LogId, base: u64, bytes: u64) -> Self {
-        Self { file, id, base, end: base + bytes, window: None }
+        Self { file, id, base, end: base + bytes, pieces: VecDeque::new(), next: None }
     }
 
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// Bytes at a position; `None` if they reach past the segment.
-    pub async fn bytes(&mut self, position: u64, len: usize) -> io::Result<Option<&[u8]>> {
+    /// Where the piece with this position begins.
+    fn piece_of(&self, position: u64) -> u64 {
+        position - (position - self.base) % SCAN_READ_BYTES as u64
+    }
+
+    fn read(&self, start: u64) -> Reading {
+        let (file, at) = (self.file.clone(), start - self.base);
+        let len = (self.end - start).min(SCAN_READ_BYTES as u64) as usize;
+        Box::pin(async move { file.read_at(at, len).await })
+    }
+
+    async fn piece(&mut self, start: u64) -> io::Result<&[u8]> {
+        if !self.pieces.iter().any(|(at, _)| *at == start) {
+            let reading = match self.next.take() {
+                Some((at, reading)) if at == start => reading,
+                _ => self.read(start),
+            };
+            let read = reading.await?;
+            let following = start + SCAN_READ_BYTES as u64;
+            if following < self.end && self.pieces.back().is_none_or(|(at, _)| *at < start) {
+                let mut ahead = self.read(following);
+                // Begun now, awaited when it is wanted. An outcome that is there at once is read again then.
+                if poll_once(&mut ahead).await.is_none() {
+                    self.next = Some((following, ahead));
+                }
+            }
+            if self.pieces.len() == 2 {
+                self.pieces.pop_front();
+            }
+            self.pieces.push_back((start, read));
+        }
+        let piece = self.pieces.iter().find(|(at, _)| *at == start);
+        Ok(&piece.expect("read above").1)
+    }
+
+    /// Appends `len` bytes at a position to `into`. `false` if they reach past the segment.
+    async fn copy(&mut self, position: u64, len: usize, into: &mut Vec<u8>) -> io::Result<bool> {
         let stop = position + len as u64;
         if stop > self.end {
-            return Ok(None);
+            return Ok(false);
         }
-        let inside =
-            |(start, bytes): &(u64, AlignedBuf)| *start <= position && stop <= start + bytes.len() as u64;
-        if !self.window.as_ref().is_some_and(inside) {
-            let start = position - position % BLOCK_U64;
-            let wanted = (stop.next_multiple_of(BLOCK_U64) - start).max(SCAN_READ_BYTES as u64);
-            let wanted = wanted.min(self.end - start) as usize;
-            self.window = Some((start, self.file.read_at(start - self.base, wanted).await?));
+        let mut at = position;
+        while at < stop {
+            let start = self.piece_of(at);
+            let piece = self.piece(start).await?;
+            let from = (at - start) as usize;
+            let to = piece.len().min((stop - start) as usize);
+            into.extend_from_slice(&piece[from..to]);
+            at = start + to as u64;
         }
-        let (start, bytes) = self.window.as_ref().expect("read above");
-        let at = (position - start) as usize;
-        Ok(Some(&bytes[at..at + len]))
+        Ok(true)
     }
 
     /// The intact batch at a position, its parts in `into`; or what is there instead.
@@ -67,20 +107,20 @@ impl<F: File> SegmentSource<F> {
         into: &mut Checked,
     ) -> io::Result<Result<Header, At>> {
         let (id, end) = (self.id, self.end);
-        let Some(head) = self.bytes(position, HEADER_BYTES).await? else {
+        into.bytes.clear();
+        if !self.copy(position, HEADER_BYTES, &mut into.bytes).await? {
             return Ok(Err(At::Absent));
-        };
-        let header = match Header::decode(head, id, position) {
+        }
+        let header = match Header::decode(&into.bytes, id, position) {
             Ok(header) if header.epoch < epoch => return Ok(Err(At::Absent)),
             Ok(header) if header.end() > end => return Ok(Err(At::Torn)),
             Ok(header) => header,
             Err(fault) => return Ok(Err(at(fault))),
         };
-        let Some(bytes) = self.bytes(position, header.needed()).await? else {
+        let rest = header.needed() - HEADER_BYTES;
+        if !self.copy(position + HEADER_BYTES as u64, rest, &mut into.bytes).await? {
             return Ok(Err(At::Torn));
-        };
-        into.bytes.clear();
-        into.bytes.extend_from_slice(bytes);
+        }
         Ok(batch::check(&header, &into.bytes, &mut into.slots).map(|()| header).map_err(at))
     }
 
@@ -88,9 +128,10 @@ impl<F: File> SegmentSource<F> {
     pub async fn next_candidate(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut position = from;
         while position < self.end {
-            let len = (self.end - position).min(SCAN_READ_BYTES as u64 / 2) as usize;
             let id = self.id;
-            let bytes = self.bytes(position, len).await?.expect("inside the segment");
+            let start = self.piece_of(position);
+            let bytes = &self.piece(start).await?[(position - start) as usize..];
+            let len = bytes.len();
             let found = bytes.chunks_exact(ALIGN as usize).enumerate().find_map(|(at, chunk)| {
                 let here = position + at as u64 * ALIGN;
                 let ours = chunk[..4] == MAGIC.to_le_bytes() && Header::decode(chunk, id, here).is_ok();
@@ -118,11 +159,21 @@ pub struct RingSource<R: Region> {
     id: LogId,
     bytes: u64,
     epoch: u32,
+    /// It holds the newest batches, whatever may be torn elsewhere.
+    pub is_complete: bool,
+    /// Whether a write or sync of segments may have failed in its epoch.
+    pub has_doubt: bool,
 }
 
 impl<R: Region> RingSource<R> {
-    pub fn new(region: R, id: LogId, bytes: u64, epoch: u32) -> Self {
-        Self { region, id, bytes, epoch }
+    pub fn new(region: R, own: RingId, is_complete: bool) -> Self {
+        let has_doubt = ring::has_doubt(&region);
+        Self { region, id: own.log, bytes: own.bytes, epoch: own.epoch, is_complete, has_doubt }
+    }
+
+    /// Before recovery writes to segments: what is in them may not be what was synced from here on.
+    pub fn raise_doubt(&self) {
+        ring::raise_doubt(&self.region);
     }
 
     /// The intact batch at a position, its parts in `into`.
@@ -140,6 +191,18 @@ impl<R: Region> RingSource<R> {
         into.bytes.clear();
         self.region.with(head..head + header.needed(), |bytes| into.bytes.extend_from_slice(bytes));
         batch::check(&header, &into.bytes, &mut into.slots).ok().map(|()| header)
+    }
+
+    /// Copies bytes of the log, which have to be in the ring.
+    pub fn copy(&self, position: u64, into: &mut [u8]) {
+        let mut done = 0;
+        while done < into.len() {
+            let place = ((position + done as u64) % self.bytes) as usize;
+            let len = (into.len() - done).min(self.bytes as usize - place);
+            let from = HEADER_BLOCK + place;
+            self.region.with(from..from + len, |bytes| into[done..done + len].copy_from_slice(bytes));
+            done += len;
+        }
     }
 
     /// Intact batches behind a position: base and `durable` of each.

@@ -169,11 +169,15 @@ fn a_failed_sync_latches_the_shard() {
         assert!(before > 0);
         assert_eq!(before, after, "seed {seed}: acknowledged after a failed sync");
         host.set_faults(Faults::none());
-        crash(&host, CrashKind::Process, &model);
-        world.run(&host, |env| async move {
-            let (_handle, shard, _) = open(&env, &config).await.expect("opens again");
-            verify(&shard, &model).await.expect("no fault");
-        });
+        // What recovery finds it makes durable, also what that sync was about: the second crash takes the power.
+        for kind in [CrashKind::Process, CrashKind::PowerLoss] {
+            crash(&host, kind, &model);
+            let (config, model) = (config.clone(), model.clone());
+            world.run(&host, |env| async move {
+                let (_handle, shard, _) = open(&env, &config).await.expect("opens again");
+                verify(&shard, &model).await.expect("no fault");
+            });
+        }
     }
 }
 
