@@ -23,6 +23,9 @@ pub struct Queue {
     pub writable: bool,
 }
 
+/// Topics are made over so many connections at once, as the members of a cluster that starts would.
+const CREATORS: usize = 8;
+
 pub struct Target {
     pub topics: Vec<String>,
     pub broker_names: Vec<String>,
@@ -100,28 +103,40 @@ fn create(names: &mut Rpc, topics: &[String], queues: u32) -> Result<()> {
     })?;
     for broker in array(&route, "brokerDatas") {
         let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
-        let mut rpc = Rpc::connect(addr)?;
-        for topic in topics {
-            rpc.call(
-                request_code::UPDATE_AND_CREATE_TOPIC,
-                |w| {
-                    w.ext("topic", topic)
-                        .ext("defaultTopic", TEMPLATE_TOPIC)
-                        .ext_int("readQueueNums", queues)
-                        .ext_int("writeQueueNums", queues)
-                        .ext_int("perm", PERM_READ | PERM_WRITE)
-                        .ext("topicFilterType", "SINGLE_TAG")
-                        .ext_int("topicSysFlag", 0)
-                        .ext_bool("order", false);
-                },
-                |answer| match answer.code {
-                    response_code::SUCCESS => Ok(()),
-                    _ => Err(refused(&format!("create topic {topic} at {addr}"), answer)),
-                },
-            )?;
-        }
+        std::thread::scope(|scope| {
+            let share = topics.len().div_ceil(CREATORS).max(1);
+            let creators: Vec<_> = topics
+                .chunks(share)
+                .map(|share| scope.spawn(move || share.iter().try_for_each(with_connection(addr, queues)?)))
+                .collect();
+            creators.into_iter().try_for_each(|creator| creator.join().expect("no panic"))
+        })?;
     }
     Ok(())
+}
+
+/// Makes one topic after the other over a connection of its own.
+fn with_connection(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Result<()>> {
+    let mut rpc = Rpc::connect(addr)?;
+    Ok(move |topic: &String| {
+        rpc.call(
+            request_code::UPDATE_AND_CREATE_TOPIC,
+            |w| {
+                w.ext("topic", topic)
+                    .ext("defaultTopic", TEMPLATE_TOPIC)
+                    .ext_int("readQueueNums", queues)
+                    .ext_int("writeQueueNums", queues)
+                    .ext_int("perm", PERM_READ | PERM_WRITE)
+                    .ext("topicFilterType", "SINGLE_TAG")
+                    .ext_int("topicSysFlag", 0)
+                    .ext_bool("order", false);
+            },
+            |answer| match answer.code {
+                response_code::SUCCESS => Ok(()),
+                _ => Err(refused(&format!("create topic {topic} at {addr}"), answer)),
+            },
+        )
+    })
 }
 
 fn route(names: &mut Rpc, topic: &str) -> Result<Option<Value>> {

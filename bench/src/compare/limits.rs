@@ -21,6 +21,8 @@ const BLOCK: usize = 4096;
 const CHUNK: usize = 1 << 20;
 const READ_BYTES: usize = 1 << 30;
 const SYNCS: usize = 1000;
+const GROUP: usize = 512 << 10;
+const PAUSES_TIME: Duration = Duration::from_secs(5);
 const LOOPBACK_TIME: Duration = Duration::from_secs(2);
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +35,11 @@ pub struct Limits {
     pub loopback_us: (f64, f64),
     /// A direct write of 4 KiB and fdatasync, microseconds, p50 and p99.9.
     pub sync_us: (f64, f64),
+    /// The same with 512 KiB: 512 messages of 1 KiB that wait for one sync.
+    pub group_sync_us: (f64, f64),
+    /// A thread on the server's CPU that does nothing but read the clock, while one on the other CPU does the same: percent
+    /// of its time in pauses of over 1 ms, and the longest pause in microseconds. No process on it can do better.
+    pub pauses: (f64, f64),
     /// A sequential direct read in pieces of 1 MiB.
     pub disk_read_gb_s: f64,
     /// A sequential direct write in pieces of 1 MiB, one fdatasync at the end.
@@ -43,7 +50,8 @@ impl Limits {
     pub fn measure(dir: &Path, server_cpu: usize, load_cpu: usize) -> Result<Self> {
         let file = dir.join("limits");
         let (disk_write_gb_s, disk_read_gb_s) = sequential(&file)?;
-        let sync_us = syncs(&file)?;
+        let (sync_us, group_sync_us) = (syncs(&file, BLOCK)?, syncs(&file, GROUP)?);
+        let pauses = pauses(server_cpu, load_cpu)?;
         std::fs::remove_file(&file)?;
         let (loopback_gb_s, loopback_us) = loopback(server_cpu, load_cpu)?;
         Ok(Self {
@@ -51,6 +59,8 @@ impl Limits {
             loopback_gb_s,
             loopback_us,
             sync_us,
+            group_sync_us,
+            pauses,
             disk_read_gb_s,
             disk_write_gb_s,
         })
@@ -117,13 +127,13 @@ fn sequential(path: &Path) -> Result<(f64, f64)> {
     Ok((write, gb_s(READ_BYTES, began.elapsed())))
 }
 
-fn syncs(path: &Path) -> Result<(f64, f64)> {
+fn syncs(path: &Path, bytes: usize) -> Result<(f64, f64)> {
     let file = direct(path)?;
-    let mut block = Aligned::new(BLOCK);
+    let mut block = Aligned::new(bytes);
     let mut times = Histogram::<u64>::new(3)?;
     for i in 0..SYNCS {
         let began = Instant::now();
-        file.write_all_at(block.bytes(), (i * BLOCK) as u64)?;
+        file.write_all_at(block.bytes(), (i * bytes) as u64)?;
         file.sync_data()?;
         times.record(began.elapsed().as_nanos() as u64)?;
     }
@@ -141,6 +151,30 @@ fn pin(cpu: usize) -> Result<()> {
     set.set(cpu)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)
         .with_context(|| format!("use CPU {cpu}"))
+}
+
+/// Looks at the clock without a break and notes how far its steps are.
+fn watch_clock(cpu: usize) -> Result<(f64, f64)> {
+    pin(cpu)?;
+    let (began, mut last) = (Instant::now(), Instant::now());
+    let (mut paused, mut longest) = (Duration::ZERO, Duration::ZERO);
+    while last - began < PAUSES_TIME {
+        let now = Instant::now();
+        let pause = now - last;
+        longest = longest.max(pause);
+        if pause >= Duration::from_millis(1) {
+            paused += pause;
+        }
+        last = now;
+    }
+    Ok((100.0 * paused.as_secs_f64() / PAUSES_TIME.as_secs_f64(), longest.as_secs_f64() * 1e6))
+}
+
+fn pauses(server_cpu: usize, load_cpu: usize) -> Result<(f64, f64)> {
+    let other = std::thread::spawn(move || watch_clock(load_cpu));
+    let server = std::thread::spawn(move || watch_clock(server_cpu));
+    other.join().expect("no panic")?;
+    server.join().expect("no panic")
 }
 
 fn loopback(server_cpu: usize, load_cpu: usize) -> Result<(f64, (f64, f64))> {

@@ -40,15 +40,21 @@ fn limits(out: &mut String, results: &Results) {
          | one TCP connection over loopback | {:.2} GB/s |\n\
          | 1 KiB and back over loopback, blocking | p50 {:.0} us, p99.9 {:.0} us |\n\
          | write of 4 KiB (direct) + fdatasync | p50 {:.0} us, p99.9 {:.0} us |\n\
-         | sequential direct read, write | {:.2} GB/s, {:.2} GB/s |\n",
+         | write of 512 KiB (direct) + fdatasync | p50 {:.0} us, p99.9 {:.0} us |\n\
+         | sequential direct read, write | {:.2} GB/s, {:.2} GB/s |\n\
+         | a thread on the server's CPU that only reads the clock | {:.2} % of its time in pauses over 1 ms, the longest {:.0} us |\n",
         limits.memcpy_gb_s,
         limits.loopback_gb_s,
         limits.loopback_us.0,
         limits.loopback_us.1,
         limits.sync_us.0,
         limits.sync_us.1,
+        limits.group_sync_us.0,
+        limits.group_sync_us.1,
         limits.disk_read_gb_s,
         limits.disk_write_gb_s,
+        limits.pauses.0,
+        limits.pauses.1,
     );
 }
 
@@ -185,6 +191,8 @@ mod tests {
                 loopback_gb_s: 1.0,
                 loopback_us: (1.0, 2.0),
                 sync_us: (1.0, 2.0),
+                group_sync_us: (1500.0, 6000.0),
+                pauses: (0.1, 1500.0),
                 disk_read_gb_s: 1.0,
                 disk_write_gb_s: 1.0,
             },
