@@ -105,6 +105,15 @@ const SHARDS: &[(&str, Kind, &str, OfShard)] = &[
     ("ringmq_shard_damaged_records_total", Kind::Counter, "Records found damaged", |s| {
         s.stats.damaged_records
     }),
+    (
+        "ringmq_shard_quarantined_ranges",
+        Kind::Gauge,
+        "Damaged ranges of the log set aside at the start",
+        |s| s.stats.quarantined_ranges,
+    ),
+    ("ringmq_shard_lost_records", Kind::Gauge, "Messages found missing at the start, lost to damage", |s| {
+        s.stats.lost_records
+    }),
     ("ringmq_shard_acks_waiting", Kind::Gauge, "Sends that wait for their acknowledgement", |s| {
         s.acks_waiting as u64
     }),

@@ -42,6 +42,10 @@ impl EntryLog {
         self.next
     }
 
+    pub fn last(&self) -> Option<&Entry> {
+        self.chunks.back().and_then(|chunk| chunk.entries.last())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }

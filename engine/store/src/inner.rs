@@ -83,6 +83,9 @@ pub struct Inner<E: Env> {
     /// Retention would like to recycle what lies below, and somebody still needs something there.
     pub wanted: Watermark,
     pub counters: Counters,
+    /// Ranges that were set aside at this open, and messages that are missing in what it scanned.
+    pub quarantined: u64,
+    pub lost: u64,
     /// Tasks that have not ended.
     pub running: Cell<u32>,
     pub ended: Event,

@@ -16,6 +16,7 @@ mod batch;
 mod bytes;
 mod closer;
 mod config;
+mod end;
 mod entry;
 mod entry_log;
 mod envelope;
@@ -60,7 +61,7 @@ pub use manifest::{StoreHandle, StoreLayout, open_store};
 pub use physical::{PhysicalOffset, SHARDS_MAX};
 pub use plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 pub use recovery::table::Decision;
-pub use recovery::{Phases, Quarantined, RecoveryReport};
+pub use recovery::{LostRange, Phases, Quarantined, RecoveryReport};
 pub use shard::{AppendListener, Appended, Keeper, NewRecord, QueueEnd, QueueRef, Shard, ShardStats};
 
 /// The extent type of an environment: a descriptor of ring memory.

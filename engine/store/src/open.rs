@@ -24,7 +24,7 @@ use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
 use crate::segments::Segments;
 use crate::state::State;
 use crate::tail::Tail;
-use crate::{OpenError, closer, flusher, provision, retention, sealer};
+use crate::{OpenError, closer, end, flusher, provision, retention, sealer};
 
 type RegionOf<E> = <<E as Env>::Disk as Disk>::Region;
 
@@ -61,8 +61,9 @@ pub async fn open<E: Env>(
         .zip(state.as_ref())
         .and_then(|(region, state)| ring_source(region, layout, id, state));
     let segments = Segments::new(config.segment_bytes, &dir, config.blocks);
+    let synced = end::read(disk, id, &dir).await?;
     let begin = (env.monotonic_ns() - begun) / 1_000_000;
-    let mut recovered = recovery::recover(env, id, &segments, &inventory, source).await?;
+    let mut recovered = recovery::recover(env, id, &segments, &inventory, source, synced).await?;
     let logged = env.monotonic_ns();
 
     let new = State {
@@ -242,6 +243,8 @@ fn assemble<E: Env>(
         keepers: RefCell::default(),
         wanted: Watermark::new(0),
         counters: Counters::default(),
+        quarantined: recovered.report.quarantined.len() as u64,
+        lost: recovered.report.lost.iter().map(|lost| lost.count).sum(),
         running: Cell::new(0),
         ended: Event::new(),
     }

@@ -19,7 +19,7 @@ use crate::manifest::StoreLayout;
 use crate::plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 use crate::read::{ByCode, ByRecord};
 use crate::recovery::RecoveryReport;
-use crate::{ExtentOf, open};
+use crate::{ExtentOf, end, open};
 
 /// A queue of one shard: a dense number, valid as long as the shard is open, also after its topic was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,10 @@ pub struct ShardStats {
     pub ring_full: u64,
     pub disk_full: u64,
     pub damaged_records: u64,
+    /// Damaged ranges of the log that this open has set aside.
+    pub quarantined_ranges: u64,
+    /// Messages that were found missing at this open, in ranges set aside by it or by an earlier one.
+    pub lost_records: u64,
     pub recycled_segments: u64,
     /// Pieces of segments that were read for consumers who read on.
     pub chunks_read: u64,
@@ -369,6 +373,8 @@ impl<E: Env> Shard<E> {
             ring_full: inner.counters.ring_full.get(),
             disk_full: inner.counters.disk_full.get(),
             damaged_records: inner.counters.damaged.get(),
+            quarantined_ranges: inner.quarantined,
+            lost_records: inner.lost,
             recycled_segments: inner.counters.recycled.get(),
             chunks_read: inner.read_ahead.begun(),
             segments: inner.segments.count() as u64,
@@ -408,7 +414,13 @@ impl<E: Env> Shard<E> {
         if let Some(latched) = self.latched() {
             return Err(io::Error::other(latched.to_string()));
         }
-        // Everything is in segments. A ring that stays behind is as harmless, but for the memory.
+        // Everything is in segments. What the ring could still prove of the last batches, this file does.
+        let dir = &inner.segments.dir;
+        if let Err(error) = end::write(inner.env.disk(), inner.id, dir, inner.synced.get()).await {
+            tracing::warn!(dir = %dir.display(), %error, "the end of the log was not noted; the ring is kept");
+            return Ok(());
+        }
+        // A ring that stays behind is as harmless, but for the memory.
         if let Err(error) = inner.env.disk().remove(&inner.ring_path).await {
             tracing::warn!(ring = %inner.ring_path.display(), %error, "the ring was not removed");
         }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use ringmq_io::Env;
 use ringmq_wire::message::{MIN_SIZE, RecordView};
 
+use super::LostRange;
+use super::traces::Traces;
 use crate::OpenError;
 use crate::batch::{Control, HEADER_BYTES, Header, Kind, Slot};
 use crate::entry::Entry;
@@ -21,6 +23,7 @@ use crate::inner::TopicDrop;
 use crate::keys::{KeyEntry, Keys, OpenKeys};
 use crate::queues::{Queue, Queues, Run};
 use crate::sealed::SealedIndex;
+use crate::shard::QueueRef;
 
 pub struct IndexBuilder {
     dir: PathBuf,
@@ -29,8 +32,12 @@ pub struct IndexBuilder {
     /// Of the records that were walked.
     pub keys: OpenKeys,
     pub records: u64,
+    pub lost: Vec<LostRange>,
+    pub traces: Traces,
     recycled: bool,
     quarantined_bytes: u64,
+    /// Where damaged ranges begin, in log order.
+    holes: Vec<u64>,
 }
 
 /// Whether a sealed index could be used.
@@ -52,13 +59,59 @@ impl IndexBuilder {
             drops: Vec::new(),
             keys: OpenKeys::default(),
             records: 0,
+            lost: Vec::new(),
+            traces: Traces::default(),
             recycled: floor.log_start > 0,
             quarantined_bytes: 0,
+            holes: Vec::new(),
         }
     }
 
-    pub fn quarantined(&mut self, bytes: u64) {
+    pub fn quarantined(&mut self, start: u64, bytes: u64) {
         self.quarantined_bytes += bytes;
+        self.holes.push(start);
+    }
+
+    fn lost_most(&self) -> u64 {
+        self.quarantined_bytes / MIN_SIZE as u64
+    }
+
+    /// Where what is missing behind the last known message of a queue was: in the first hole behind it. It must be a hole's
+    /// segment whose sealed index says so: a later open takes that index and does not see the hole.
+    fn gap_position(&self, queue: &Queue, otherwise: u64) -> u64 {
+        let known = queue.open.last().map(|entry| entry.position);
+        let hole = self.holes.iter().find(|hole| known.is_none_or(|known| **hole > known));
+        hole.copied().unwrap_or(otherwise)
+    }
+
+    /// Takes offsets that only damaged ranges have, so that they are given to no other message.
+    pub fn keep_traces(&mut self) {
+        let lost_most = self.lost_most();
+        for ((topic, queue_id), trace) in std::mem::take(&mut self.traces).0 {
+            let known = self.queues.find(&topic, queue_id);
+            let next = known.map_or(0, |queue| self.queues.get(queue).next());
+            let unknown = known.is_none_or(|queue| is_new(self.queues.get(queue)));
+            let from = if unknown && self.recycled { trace.first } else { next };
+            // What a flipped bit makes of an offset is not believed.
+            if trace.last < from || trace.last - from >= lost_most {
+                continue;
+            }
+            let queue = self.queues.intern(&topic, queue_id);
+            if from != next {
+                self.queues.get_mut(queue).open = EntryLog::starting_at(from);
+            }
+            self.lose(queue, trace.last + 1, trace.position, trace.store_time_ms);
+        }
+    }
+
+    /// The next messages of the queue, up to `to`, are lost.
+    fn lose(&mut self, number: QueueRef, to: u64, position: u64, store_time_ms: i64) {
+        let queue = self.queues.get(number);
+        let (first, position) = (queue.next(), self.gap_position(queue, position));
+        let (topic, queue_id) = (Box::from(&*queue.topic), queue.id);
+        self.lost.push(LostRange { topic, queue_id, first, count: to - first });
+        let open = &mut self.queues.get_mut(number).open;
+        (first..to).for_each(|_| open.push(Entry::lost(position, store_time_ms)));
     }
 
     fn contradiction(&self, what: String) -> OpenError {
@@ -118,7 +171,7 @@ impl IndexBuilder {
         match header.kind {
             Kind::Filler => Ok(()),
             Kind::Hole => {
-                self.quarantined(header.length.into());
+                self.quarantined(header.base, header.length.into());
                 Ok(())
             }
             Kind::Control => self.control(header, &bytes[HEADER_BYTES..HEADER_BYTES + header.body as usize]),
@@ -131,6 +184,7 @@ impl IndexBuilder {
         match Control::decode(body) {
             Some(Control::DropTopic(topic)) => {
                 self.queues.drop_topic(&topic, position);
+                self.traces.drop_topic(&topic);
                 self.drops.push(TopicDrop { position, topic: topic.as_str().into() });
                 Ok(())
             }
@@ -153,17 +207,16 @@ impl IndexBuilder {
         let number = self.queues.intern(record.topic, queue_id);
         let expected = self.queues.get(number).next();
         if offset != expected {
-            let lost_most = self.quarantined_bytes / MIN_SIZE as u64;
+            let lost_most = self.lost_most();
             let queue = self.queues.get_mut(number);
             if is_new(queue) && self.recycled {
                 queue.open = EntryLog::starting_at(offset);
             } else if offset > expected && offset - expected <= lost_most {
-                for _ in expected..offset {
-                    queue.open.push(Entry::lost(position, record.store_timestamp));
-                }
+                self.lose(number, offset, position, record.store_timestamp);
             } else if offset < expected && lost_most > 0 {
-                // The batch that dropped the topic is among what was lost. The drop is noted as if it stood here: the sealed
-                // index has to say it to the next open, which does not see the damage.
+                // The batch that dropped the topic is among what was lost. The drop is noted as if it stood in the hole: the
+                // sealed index has to say it to the next open, which does not see the damage.
+                let position = self.gap_position(self.queues.get(number), position);
                 self.queues.drop_topic(record.topic, position);
                 self.drops.push(TopicDrop { position, topic: record.topic.into() });
                 self.queues.get_mut(number).open = EntryLog::starting_at(offset);

@@ -10,8 +10,9 @@ mod files;
 mod index;
 mod quarantine;
 mod report;
-mod source;
+pub mod source;
 pub mod table;
+mod traces;
 
 use std::future::Future;
 use std::ops::Range;
@@ -22,13 +23,13 @@ use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File, OpenMode, Region};
 
 pub use files::Inventory;
 use index::{IndexBuilder, Loaded};
-pub use report::{Phases, Quarantined, RecoveryReport};
+pub use report::{LostRange, Phases, Quarantined, RecoveryReport};
 pub use source::RingSource;
 use source::{Checked, SegmentSource};
 use table::{At, Decision, Facts, Later, decide};
 
 use crate::OpenError;
-use crate::batch::LogId;
+use crate::batch::{Kind, LogId};
 use crate::inner::TopicDrop;
 use crate::join::join_all;
 use crate::keys::OpenKeys;
@@ -50,13 +51,14 @@ pub struct Recovered {
     pub report: RecoveryReport,
 }
 
-/// Walks the log of a shard. `segments` is filled with what exists.
+/// Walks the log of a shard. `segments` is filled with what exists. `synced`: what was synced at the last clean stop.
 pub async fn recover<E: Env>(
     env: &E,
     id: LogId,
     segments: &Segments<E>,
     inventory: &Inventory,
     ring: Option<RingSource<RegionOf<E>>>,
+    synced: u64,
 ) -> Result<Recovered, OpenError> {
     let index = IndexBuilder::new(&segments.dir, &inventory.floor);
     let mut walk = Walk {
@@ -66,7 +68,7 @@ pub async fn recover<E: Env>(
         ring,
         index,
         epoch: 0,
-        durable: 0,
+        durable: synced,
         position: inventory.floor.log_start,
         last: 0,
         replayed: Vec::new(),
@@ -84,6 +86,7 @@ pub async fn recover<E: Env>(
     walk.open_unsealed(inventory).await?;
     walk.report.phases.load += walk.clock.lap();
     walk.log().await?;
+    walk.index.keep_traces();
     let needs_rewrite = walk.ring.as_ref().is_none_or(|ring| ring.has_doubt || !ring.is_complete);
     if let Some(ring) = &walk.ring {
         ring.raise_doubt();
@@ -94,6 +97,10 @@ pub async fn recover<E: Env>(
     walk.report.phases.settle += walk.clock.lap();
     walk.report.end = walk.position;
     walk.report.records = walk.index.records;
+    walk.report.lost = walk.index.lost;
+    for lost in &walk.report.lost {
+        tracing::error!(shard = id.shard, "lost to damage: {lost}");
+    }
     Ok(Recovered {
         queues: walk.index.queues,
         drops: walk.index.drops,
@@ -111,7 +118,7 @@ struct Walk<'w, E: Env> {
     index: IndexBuilder,
     /// Of the last batch seen.
     epoch: u32,
-    /// What the batches seen say was synced.
+    /// What the batches seen, and the last clean stop, say was synced.
     durable: u64,
     position: u64,
     /// Where the last batch seen begins.
@@ -218,6 +225,9 @@ impl<E: Env> Walk<'_, E> {
                     Err(at) => return Ok(at),
                     Ok(header) => {
                         self.index.batch(&header, &checked.bytes, &checked.slots)?;
+                        if header.kind == Kind::Hole {
+                            self.traces(&mut source, header.base, header.end()).await?;
+                        }
                         self.report.scanned_batches += 1;
                         self.epoch = header.epoch;
                         self.durable = self.durable.max(header.durable);
@@ -232,6 +242,16 @@ impl<E: Env> Walk<'_, E> {
             }
         }
         Ok(At::Absent)
+    }
+
+    async fn traces(
+        &mut self,
+        source: &mut SegmentSource<<E::Disk as Disk>::File>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), OpenError> {
+        let io = self.io();
+        self.index.traces.look_into(source, self.id.shard, start, end).await.map_err(io)
     }
 
     /// Takes batches from the ring from here on. Whether there was one.
@@ -261,7 +281,7 @@ impl<E: Env> Walk<'_, E> {
 
     /// What lies behind the position where the log seems to end.
     async fn later(&self) -> Result<Later, OpenError> {
-        let mut later = Later::None;
+        let mut later = if self.durable > self.position { Later::Durable } else { Later::None };
         let mut note = |durable: u64| {
             later = match (later, durable > self.position) {
                 (_, true) | (Later::Durable, _) => Later::Durable,
@@ -300,14 +320,18 @@ impl<E: Env> Walk<'_, E> {
         Ok(later)
     }
 
-    /// The first intact batch behind the position in the same segment, else the segment's end.
+    /// The first intact batch behind the position in the same segment, else how far the segment was synced.
     async fn damage_end(&self) -> Result<u64, OpenError> {
-        let segment = self.segments.get(self.segments.number_of(self.position)).ok_or_else(|| {
-            let what = format!("the segment of log position {} is missing", self.position);
-            OpenError::Damaged { path: self.segments.dir.clone(), what }
+        let number = self.segments.number_of(self.position);
+        let segment = self.segments.get(number).ok_or_else(|| {
+            let what = "it is missing, but what it had was synced; restore it from a copy".to_owned();
+            OpenError::Damaged { path: self.segments.path(number, "seg"), what }
         })?;
         let mut source = self.source(&segment).await?;
         let mut end = source.end();
+        if self.durable > self.position {
+            end = end.min(self.durable);
+        }
         if let Some(ring) = &self.ring
             && let Some((base, _)) = ring.behind(self.env, self.position).await.first()
         {
@@ -334,7 +358,10 @@ impl<E: Env> Walk<'_, E> {
             shard = self.id.shard, start, end, copy = %copy.display(),
             "damaged range of the log: its messages are lost; a copy was set aside"
         );
-        self.index.quarantined(end - start);
+        self.index.quarantined(start, end - start);
+        let segment = self.segments.get(self.segments.number_of(start)).expect("it was set aside from there");
+        let mut source = self.source(&segment).await?;
+        self.traces(&mut source, start, end).await?;
         self.report.quarantined.push(Quarantined { start, end, copy });
         self.position = end;
         Ok(())

@@ -23,6 +23,8 @@ pub struct RecoveryReport {
     /// Sealed indexes that were damaged and are made anew.
     pub rebuilt_indexes: u32,
     pub quarantined: Vec<Quarantined>,
+    /// Messages that are missing because of a damaged range, set aside now or by an earlier recovery.
+    pub lost: Vec<LostRange>,
     /// Decisions in the order they were taken.
     pub decisions: Vec<Decision>,
     pub took_ms: u64,
@@ -56,4 +58,21 @@ pub struct Quarantined {
     pub start: u64,
     pub end: u64,
     pub copy: PathBuf,
+}
+
+/// Messages of a queue that are lost to damage: their offsets stay taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRange {
+    pub topic: Box<str>,
+    pub queue_id: u32,
+    pub first: u64,
+    pub count: u64,
+}
+
+impl std::fmt::Display for LostRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let last = self.first + self.count.saturating_sub(1);
+        write!(f, "{} queue {} offset {}", self.topic, self.queue_id, self.first)?;
+        if last > self.first { write!(f, " to {last}") } else { Ok(()) }
+    }
 }

@@ -6,19 +6,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
-use ringmq_io::Env;
+use ringmq_io::{Disk, Env};
 use ringmq_simenv::{CrashKind, Host, SimEnv, World};
-use ringmq_store::{Decision, OpenError, ReadOutcome, RecoveryReport, Shard, StoreConfig};
+use ringmq_store::{Decision, LostRange, OpenError, ReadOutcome, RecoveryReport, Shard, StoreConfig};
 use ringmq_wire::message::records;
 
-const QUEUE: QueueName = ("damaged", 0);
+pub const QUEUE: QueueName = ("damaged", 0);
 const BODY: usize = 1000;
 
-fn body(offset: u64) -> Vec<u8> {
+pub fn body(offset: u64) -> Vec<u8> {
     offset.to_be_bytes().repeat(BODY / 8)
 }
 
-async fn send(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
+pub async fn send(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
     let queue = shard.queue(QUEUE.0, QUEUE.1);
     for _ in 0..count {
         let body = body(shard.bounds(queue).max);
@@ -31,7 +31,7 @@ async fn send(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
 }
 
 /// Fills a store with `count` records and ends it, cleanly or by a power loss (the ring is lost).
-fn filled(world: &World, host: &Host, config: &StoreConfig, count: u64, clean: bool) {
+pub fn filled(world: &World, host: &Host, config: &StoreConfig, count: u64, clean: bool) {
     let config = config.clone();
     world.run(host, move |env| async move {
         let (_handle, shard, _) = open(&env, &config).await.unwrap();
@@ -43,7 +43,7 @@ fn filled(world: &World, host: &Host, config: &StoreConfig, count: u64, clean: b
     host.crash(CrashKind::PowerLoss);
 }
 
-fn reopened<T: 'static, F: Future<Output = T> + 'static>(
+pub fn reopened<T: 'static, F: Future<Output = T> + 'static>(
     world: &World,
     host: &Host,
     config: &StoreConfig,
@@ -56,12 +56,12 @@ fn reopened<T: 'static, F: Future<Output = T> + 'static>(
     })
 }
 
-fn segment(number: u64, extension: &str) -> PathBuf {
+pub fn segment(number: u64, extension: &str) -> PathBuf {
     format!("/data/shard-00/{:016x}.{extension}", number * (512 << 10)).into()
 }
 
 /// Where the body of an offset's record lies in a segment file.
-fn place_of(host: &Host, path: &Path, offset: u64) -> u64 {
+pub fn place_of(host: &Host, path: &Path, offset: u64) -> u64 {
     let bytes = host.read_file(path).expect("a segment");
     let body = body(offset);
     bytes.windows(body.len()).position(|window| window == body).expect("the record is there") as u64
@@ -135,6 +135,129 @@ fn a_queue_whose_first_message_is_rotten_opens_again_from_its_sealed_index() {
         assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 1000));
         let ReadOutcome::Found(plan) = shard.read(queue, 2, &LIMITS, |_| true) else { panic!("found") };
         assert!(plan.messages > 0);
+    });
+}
+
+/// A message of another queue, synced.
+async fn send_other(env: &SimEnv, shard: &Shard<SimEnv>, count: u64) {
+    let queue = shard.queue("other", 0);
+    for _ in 0..count {
+        let end = append(shard, queue, &[tagged(parts("other", &[0xEE; BODY], ""), 0)]).await.unwrap().end;
+        assert!(acknowledged(shard, end, true).await);
+    }
+    env.yield_now().await;
+}
+
+fn lost(first: u64, count: u64) -> LostRange {
+    LostRange { topic: QUEUE.0.into(), queue_id: QUEUE.1, first, count }
+}
+
+/// No later batch says of the last ones that they were synced, and the ring is gone: END says it.
+#[test]
+fn damage_in_what_a_clean_stop_has_synced_is_no_torn_tail() {
+    for rotten in [10, 29] {
+        let world = World::new(31 + rotten);
+        let host = world.host("broker");
+        let mut config = small_config("/data");
+        config.flush_interval = Duration::from_millis(100);
+        let first = config.clone();
+        world.run(&host, move |env| async move {
+            let (_handle, shard, _) = open(&env, &first).await.unwrap();
+            let queue = shard.queue(QUEUE.0, QUEUE.1);
+            for offset in 0..30 {
+                let body = body(offset);
+                let record = tagged(parts(QUEUE.0, &body, ""), 3);
+                let end = append(&shard, queue, &[record]).await.unwrap().end;
+                assert!(acknowledged(&shard, end, false).await);
+            }
+            assert_eq!(shard.synced().get(), 0, "one group, none of whose batches says anything of another");
+            shard.shutdown().await.unwrap();
+        });
+        let path = segment(0, "seg");
+        host.damage_file(&path, place_of(&host, &path, rotten), b"rotten");
+        let end = reopened(&world, &host, &config, move |_env, shard, report| async move {
+            assert_eq!(report.decisions, [Decision::Quarantine, Decision::EndClean]);
+            assert_eq!(report.lost, [lost(rotten, 1)]);
+            assert_eq!((shard.stats().quarantined_ranges, shard.stats().lost_records), (1, 1));
+            report.end
+        });
+        reopened(&world, &host, &config, move |env, shard, again| async move {
+            assert_eq!((again.end, &again.lost[..]), (end, &[lost(rotten, 1)][..]));
+            send(&env, &shard, 5).await;
+            assert_eq!(shard.bounds(shard.queue(QUEUE.0, QUEUE.1)).max, 35);
+        });
+    }
+}
+
+#[test]
+fn offsets_of_lost_last_messages_are_not_given_again() {
+    let world = World::new(37);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    let first = config.clone();
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        send(&env, &shard, 20).await;
+        send_other(&env, &shard, 5).await;
+    });
+    host.crash(CrashKind::PowerLoss);
+    let path = segment(0, "seg");
+    for offset in [17, 18, 19] {
+        host.damage_file(&path, place_of(&host, &path, offset), b"rotten");
+    }
+    for _ in 0..2 {
+        reopened(&world, &host, &config, |_env, shard, report| async move {
+            assert_eq!(report.lost, [lost(17, 3)], "{report:?}");
+            assert_eq!(shard.bounds(shard.queue(QUEUE.0, QUEUE.1)).max, 20);
+        });
+        host.crash(CrashKind::PowerLoss);
+    }
+    reopened(&world, &host, &config, |env, shard, _| async move {
+        send(&env, &shard, 3).await;
+        let queue = shard.queue(QUEUE.0, QUEUE.1);
+        let ReadOutcome::Found(plan) = shard.read(queue, 17, &LIMITS, |_| true) else { panic!("found") };
+        let chunks = shard.fetch(plan).await.unwrap();
+        let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
+        let seen: Vec<i64> = records(&bytes).map(|record| record.unwrap().queue_offset).collect();
+        assert_eq!(seen, [20, 21, 22]);
+    });
+}
+
+/// The queue goes on in a later segment than its damage lies in. The damaged segment is sealed first, and a start in between
+/// sees its index and not the damage.
+#[test]
+fn a_gap_is_sealed_with_the_segment_of_its_damage() {
+    let world = World::new(41);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    let first = config.clone();
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        send(&env, &shard, 20).await;
+        while shard.stats().log_end < (512 << 10) {
+            send_other(&env, &shard, 1).await;
+        }
+        send(&env, &shard, 5).await;
+    });
+    host.crash(CrashKind::PowerLoss);
+    let path = segment(0, "seg");
+    for offset in [18, 19] {
+        host.damage_file(&path, place_of(&host, &path, offset), b"rotten");
+    }
+    host.remove_file(segment(0, "idx"));
+    reopened(&world, &host, &config, |env, shard, report| async move {
+        assert_eq!((&report.lost[..], report.sealed_segments), (&[lost(18, 2)][..], 0));
+        assert_eq!(shard.bounds(shard.queue(QUEUE.0, QUEUE.1)).max, 25);
+        let index = segment(0, "idx");
+        let (dir, name) = (index.parent().unwrap(), index.file_name().unwrap().to_str().unwrap());
+        while !env.disk().list(dir).await.unwrap().iter().any(|entry| entry.name == name) {
+            env.sleep(Duration::from_millis(5)).await;
+        }
+    });
+    host.crash(CrashKind::PowerLoss);
+    reopened(&world, &host, &config, |_env, shard, report| async move {
+        assert_eq!(report.sealed_segments, 1);
+        assert_eq!(shard.bounds(shard.queue(QUEUE.0, QUEUE.1)).max, 25);
     });
 }
 
@@ -249,6 +372,8 @@ fn missing_and_damaged_files_are_named() {
     assert!(text.contains("STATE") && text.contains("missing"), "{text}");
     let text = refused(|host| host.damage_file("/data/MANIFEST", 33, b"x"));
     assert!(text.contains("MANIFEST") && text.contains("checksum"), "{text}");
+    let text = refused(|host| host.damage_file("/data/shard-00/END", 33, b"x"));
+    assert!(text.contains("END") && text.contains("checksum"), "{text}");
     let text = refused(|host| host.damage_file("/data/MANIFEST", 8, &[9]));
     assert!(text.contains("version 9"), "{text}");
 }

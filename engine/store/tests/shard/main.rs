@@ -5,5 +5,6 @@ mod damage;
 mod files;
 mod read_ahead;
 mod room;
+mod rows;
 mod support;
 mod together;
