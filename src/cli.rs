@@ -31,6 +31,8 @@ pub enum Command {
     Top(ringmq_tools::TopArgs),
     /// Ask a broker
     Admin(ringmq_tools::AdminArgs),
+    /// Look at a store that no broker has open: check it, list it, print messages
+    Dump(ringmq_tools::DumpArgs),
 }
 
 #[derive(Args)]
@@ -109,6 +111,11 @@ mod tests {
             "ringmq namesrv -p 0 -c namesrv.conf",
             "ringmq bench send --size 1024 --connections 8 --in-flight 64",
             "ringmq top --admin 127.0.0.1:5557 --interval 1s --once",
+            "ringmq dump verify --data d --json",
+            "ringmq dump segments --data d",
+            "ringmq dump batches --segment 3 --shard 1",
+            "ringmq dump messages TopicTest --queue 0 --from 10 --count 5 --export out",
+            "ringmq dump recovery",
             "ringmq admin latency --admin 127.0.0.1:5557 --json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));

@@ -21,13 +21,16 @@ fn main() -> ExitCode {
         Command::Bench(args) => ringmq_bench::run(args),
         Command::Top(args) => ringmq_tools::top(args),
         Command::Admin(args) => ringmq_tools::admin(args),
+        Command::Dump(args) => ringmq_tools::dump(args),
         server => {
             let _logs = logging::start();
             match server {
                 Command::Standalone(args) => standalone::run(args),
                 Command::Broker(args) => broker::run(args),
                 Command::Namesrv(args) => namesrv::run(args),
-                Command::Bench(_) | Command::Top(_) | Command::Admin(_) => unreachable!("matched above"),
+                Command::Bench(_) | Command::Top(_) | Command::Admin(_) | Command::Dump(_) => {
+                    unreachable!("matched above")
+                }
             }
         }
     };

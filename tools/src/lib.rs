@@ -1,8 +1,10 @@
-//! Tools for operators that talk to a broker's admin port: `ringmq top`, `ringmq admin`.
+//! Tools for operators. `ringmq top` and `ringmq admin` talk to a broker's admin port, `ringmq dump` looks at a store that no
+//! broker has open.
 //!
-//! Owns: an HTTP client of a few lines, the screens, the tables. Invariants: plain blocking code in a process of its own, never in
+//! Owns: an HTTP client of a few lines, the screens, the tables, the files as an environment. Invariants: plain blocking code in a process of its own, never in
 //! a broker's; every wait has a limit. On failure: an error that names the address.
 
+mod dump;
 mod fetch;
 mod latency;
 mod screen;
@@ -11,6 +13,7 @@ mod top;
 
 use clap::{Args, Subcommand};
 
+pub use dump::{DumpArgs, run as dump};
 pub use top::run as top;
 
 /// Where the broker's admin port is.

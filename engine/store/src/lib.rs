@@ -35,6 +35,7 @@ mod look;
 mod lookup;
 mod manifest;
 pub mod meta;
+pub mod offline;
 mod open;
 mod physical;
 mod plan;

@@ -45,8 +45,11 @@ pub async fn open_store<E: Env>(env: &E, config: &StoreConfig) -> Result<StoreHa
     disk.create_dir_all(data).await.map_err(OpenError::io(data))?;
     let lock = lock_patiently(env, data).await?;
     let path = data.join(NAME);
-    let store_id = match envelope::read(disk, FORM, &path).await? {
-        Some(body) => check(config, &path, &body)?,
+    let store_id = match read(env, data).await? {
+        Some(fixed) => {
+            check(config, &fixed)?;
+            fixed.store_id
+        }
         None => create(env, config, &path).await?,
     };
     let data = absolute(data)?;
@@ -113,19 +116,38 @@ async fn create<E: Env>(env: &E, config: &StoreConfig, path: &Path) -> Result<u6
     Ok(store_id)
 }
 
-fn check(config: &StoreConfig, path: &Path, body: &[u8]) -> Result<u64, OpenError> {
+/// What is fixed when a store is created.
+pub(crate) struct Fixed {
+    pub store_id: u64,
+    pub segment_bytes: u64,
+    pub shards: u16,
+}
+
+/// `None` if there is no manifest.
+pub(crate) async fn read<E: Env>(env: &E, data: &Path) -> Result<Option<Fixed>, OpenError> {
+    let path = data.join(NAME);
+    let body = envelope::read(env.disk(), FORM, &path).await?;
+    body.map(|body| decode(&path, &body)).transpose()
+}
+
+fn decode(path: &Path, body: &[u8]) -> Result<Fixed, OpenError> {
     let body: &[u8; BODY] = body.try_into().map_err(|_| OpenError::Damaged {
         path: path.into(),
         what: format!("its body has {} bytes instead of {BODY}", body.len()),
     })?;
     let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
     let shards = u16::from_le_bytes([body[16], body[17]]);
-    let data = config.data.clone();
-    if shards != config.shards {
-        return Err(OpenError::ShardCount { path: data, found: shards, asked: config.shards });
+    Ok(Fixed { store_id: word(0), segment_bytes: word(8), shards })
+}
+
+fn check(config: &StoreConfig, fixed: &Fixed) -> Result<(), OpenError> {
+    let path = config.data.clone();
+    if fixed.shards != config.shards {
+        return Err(OpenError::ShardCount { path, found: fixed.shards, asked: config.shards });
     }
-    if word(8) != config.segment_bytes {
-        return Err(OpenError::SegmentBytes { path: data, found: word(8), asked: config.segment_bytes });
+    if fixed.segment_bytes != config.segment_bytes {
+        let asked = config.segment_bytes;
+        return Err(OpenError::SegmentBytes { path, found: fixed.segment_bytes, asked });
     }
-    Ok(word(0))
+    Ok(())
 }

@@ -32,6 +32,13 @@ pub struct UringDisk {
 #[derive(Clone)]
 pub struct UringMapped(Rc<Option<Mmap>>);
 
+impl UringMapped {
+    /// Maps a file that nobody changes as long as this lives: for commands that have the lock of its directory.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        at(path, map(path)).map(|mapped| Self(Rc::new(mapped)))
+    }
+}
+
 impl Mapped for UringMapped {
     fn bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()

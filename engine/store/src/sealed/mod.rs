@@ -71,6 +71,11 @@ impl<E: Env> SealedIndex<E> {
         &self.mapped.bytes()[at..at + BLOCK]
     }
 
+    /// Entries and keys.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.header.entries, self.header.keys)
+    }
+
     /// The entries from `index` to the end of its block. `Err` says how many entries the damage takes away.
     pub fn entries_from(&self, index: u32) -> Result<impl Iterator<Item = Entry>, u32> {
         let (block, within) = (index as usize / ENTRIES_PER_BLOCK, index as usize % ENTRIES_PER_BLOCK);
@@ -84,14 +89,21 @@ impl<E: Env> SealedIndex<E> {
         self.entries_from(index).ok()?.next()
     }
 
-    fn key_block(&self, block: usize) -> Result<impl Iterator<Item = crate::keys::KeyEntry>, DamagedBlock> {
+    pub fn key_blocks(&self) -> usize {
+        (self.header.keys as usize).div_ceil(KEYS_PER_BLOCK)
+    }
+
+    pub fn key_block(
+        &self,
+        block: usize,
+    ) -> Result<impl Iterator<Item = crate::keys::KeyEntry>, DamagedBlock> {
         let bytes = self.block(self.keys_at + block * BLOCK);
         format::keys(bytes, (block * KEYS_PER_BLOCK) as u64).ok_or(DamagedBlock)
     }
 
     /// Positions of the records that have a key of this hash, in log order.
     pub fn positions(&self, hash: u64) -> Result<Vec<u64>, DamagedBlock> {
-        let blocks = (self.header.keys as usize).div_ceil(KEYS_PER_BLOCK);
+        let blocks = self.key_blocks();
         // The first block whose last hash is not below: what is sought begins there.
         let (mut low, mut high) = (0, blocks);
         while low < high {
