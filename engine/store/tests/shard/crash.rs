@@ -14,7 +14,7 @@ use ringmq_store::{Decision, StoreConfig};
 const QUEUES: [(QueueName, bool); 4] =
     [(("a", 0), false), (("a", 1), true), (("b", 7), false), (("%RETRY%g", 0), true)];
 
-fn seeds(default: u64) -> std::ops::Range<u64> {
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let first = number("FIRST_SEED").unwrap_or(1);
     first..first + number("SEEDS").unwrap_or(default)

@@ -3,6 +3,8 @@
 mod crash;
 mod damage;
 mod files;
+mod image;
+mod mutated;
 mod read_ahead;
 mod room;
 mod rows;
