@@ -29,6 +29,8 @@ pub enum Bug {
     AckBeforeFlush,
     /// A failed fsync is taken for a good one.
     IgnoreSyncError,
+    /// What waits when the shard is latched is acknowledged all the same.
+    IgnoreLatch,
     /// The journal's entries are acknowledged when they are buffered.
     AckBeforeJournal,
 }

@@ -40,6 +40,12 @@ fn ignoring_an_fsync_error_is_caught() {
 }
 
 #[test]
+fn acknowledging_after_a_latch_is_caught() {
+    let (_, text) = caught(Bug::IgnoreLatch, 1..80).expect("a lost message");
+    assert!(text.contains("acknowledged offset"), "{text}");
+}
+
+#[test]
 fn acknowledging_a_commit_before_it_is_durable_is_caught() {
     let (_, text) = caught(Bug::AckBeforeJournal, 1..40).expect("an offset that went back");
     assert!(text.contains("consumer offset"), "{text}");
