@@ -309,7 +309,9 @@ impl<E: Env> Walk<'_, E> {
                 if let Ok(header) =
                     source.batch(position, self.epoch, &mut checked).await.map_err(self.io())?
                 {
-                    note(header.durable);
+                    // A segment is synced before a byte of the next one is written.
+                    let is_further_on = segment.number > self.segments.number_of(self.position);
+                    note(if is_further_on { u64::MAX } else { header.durable });
                     from = header.end();
                 }
                 self.env.yield_now().await;

@@ -6,8 +6,9 @@
 //! - **at** what the segment has at X: nothing that belongs there, or a batch that does not check;
 //! - **ring** whether the ring (of this store, shard and last epoch) has an intact batch at X;
 //! - **later** whether intact batches lie behind X, in segments or ring: none; some, but no batch says that X was
-//!   synced before it was closed; or one says so (its `durable` is past X), so X was lost after it was durable. The last
-//!   clean stop may say so too, also where no batch is left behind X.
+//!   synced before it was closed; or one says so (its `durable` is past X), so X was lost after it was durable. A batch in a
+//!   later segment always says so, since a segment is synced before the next one is begun. The last clean stop may say so
+//!   too, also where no batch is left behind X.
 //!
 //! | # | at | ring | later | decision |
 //! | --- | --- | --- | --- | --- |

@@ -137,6 +137,44 @@ fn row_5_a_gap_in_what_was_synced_is_set_aside() {
     });
 }
 
+/// The two segments were written in one go: no batch of the second knew that the first was synced.
+#[test]
+fn row_5_a_batch_of_the_next_segment_says_that_all_of_the_one_before_was_synced() {
+    const SEGMENT: u64 = 512 << 10;
+    let world = World::new(57);
+    let host = world.host("broker");
+    let config = StoreConfig { flush_interval: Duration::from_millis(100), ..small_config("/data") };
+    let first = config.clone();
+    let count = world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        while shard.stats().log_end < SEGMENT - 20_000 {
+            send(&env, &shard, 1).await;
+        }
+        let queue = shard.queue(QUEUE.0, QUEUE.1);
+        while shard.stats().log_end < SEGMENT + 20_000 {
+            let body = body(shard.bounds(queue).max);
+            append(&shard, queue, &[tagged(parts(QUEUE.0, &body, ""), 3)]).await.unwrap();
+            assert!(acknowledged(&shard, shard.stats().log_end, false).await);
+        }
+        assert!(shard.synced().get() <= SEGMENT - 20_000 + 2000, "part of it was synced before");
+        assert!(acknowledged(&shard, shard.stats().log_end, true).await);
+        shard.bounds(queue).max
+    });
+    host.crash(CrashKind::PowerLoss);
+    host.remove_file(segment(0, "idx"));
+    let path = segment(0, "seg");
+    let bytes = host.read_file(&path).expect("a segment");
+    let is_there = |offset: &u64| bytes.windows(64).any(|window| window == &body(*offset)[..64]);
+    let last = (0..count).rev().find(is_there).expect("it has messages");
+    assert!(last < count - 5);
+    host.damage_file(&path, place_of(&host, &path, last), b"rotten");
+    reopened(&world, &host, &config, move |_env, shard, report| async move {
+        assert_eq!(report.decisions, [Decision::Quarantine, Decision::EndClean]);
+        assert_eq!((report.lost.len(), report.lost[0].first, report.lost[0].count), (1, last, 1));
+        assert_eq!(shard.bounds(shard.queue(QUEUE.0, QUEUE.1)).max, count);
+    });
+}
+
 #[test]
 fn the_ring_of_another_store_is_not_looked_at() {
     let world = World::new(56);
