@@ -7,6 +7,7 @@
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
+pub mod load;
 pub mod process;
 pub mod remoting;
 pub mod server;

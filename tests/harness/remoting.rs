@@ -22,6 +22,7 @@ pub struct Remote {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    pub opaque: i32,
     pub code: i32,
     pub remark: String,
     pub fields: Vec<(String, String)>,
@@ -57,6 +58,11 @@ impl Remote {
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         stream.set_write_timeout(Some(ANSWER)).expect("set a time-out");
         Self { stream, received: Vec::new(), opaque: 0 }
+    }
+
+    /// Of the last request.
+    pub fn opaque(&self) -> i32 {
+        self.opaque
     }
 
     /// Any bytes.
@@ -163,6 +169,7 @@ impl Remote {
         let command = Command::decode(frame).expect("the server's header can be read");
         let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let answer = Answer {
+            opaque: command.opaque,
             code: command.code,
             remark: command.remark.as_deref().unwrap_or_default().to_owned(),
             fields: command.ext.iter().map(text).collect(),
