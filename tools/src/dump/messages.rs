@@ -28,8 +28,8 @@ const LIMITS: ReadLimits = ReadLimits {
     scan_entries: 256,
 };
 
-pub async fn run(args: &MessagesArgs, out: &mut impl Write) -> Result<()> {
-    let store = Store::open(&args.store).await?;
+pub async fn run(env: &Offline, args: &MessagesArgs, out: &mut impl Write) -> Result<()> {
+    let store = Store::open(env, &args.store).await?;
     let mut to = Output::open(args, &store, out)?;
     let (mut found, mut damaged) = (false, 0);
     for id in store.shards() {

@@ -18,7 +18,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use futures_lite::future::block_on;
+
+use env::Offline;
 
 #[derive(Args, Clone, Debug)]
 pub struct DumpArgs {
@@ -97,7 +98,8 @@ pub struct MessagesArgs {
 
 pub fn run(args: &DumpArgs) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let outcome = block_on(run_on(args, &mut out));
+    let env = Offline::new();
+    let outcome = env.run(run_on(&env, args, &mut out));
     // Whoever reads may have seen enough (`| head`).
     let enough = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
     match outcome {
@@ -106,15 +108,15 @@ pub fn run(args: &DumpArgs) -> Result<()> {
     }
 }
 
-async fn run_on(args: &DumpArgs, out: &mut impl Write) -> Result<()> {
+async fn run_on(env: &Offline, args: &DumpArgs, out: &mut impl Write) -> Result<()> {
     match &args.command {
-        DumpCommand::Verify { store, json } => verify::run(store, *json, out).await,
-        DumpCommand::Segments { store } => segments::segments(store, out).await,
+        DumpCommand::Verify { store, json } => verify::run(env, store, *json, out).await,
+        DumpCommand::Segments { store } => segments::segments(env, store, out).await,
         DumpCommand::Batches { store, segment, shard } => {
-            segments::batches(store, *shard, *segment, out).await
+            segments::batches(env, store, *shard, *segment, out).await
         }
-        DumpCommand::Queues { store } => queues::run(store, out).await,
-        DumpCommand::Messages(args) => messages::run(args, out).await,
-        DumpCommand::Recovery { store } => recovery::run(store, out).await,
+        DumpCommand::Queues { store } => queues::run(env, store, out).await,
+        DumpCommand::Messages(args) => messages::run(env, args, out).await,
+        DumpCommand::Recovery { store } => recovery::run(env, store, out).await,
     }
 }

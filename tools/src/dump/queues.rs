@@ -11,8 +11,8 @@ use super::store::Store;
 
 const SLICE: usize = 4096;
 
-pub async fn run(args: &StoreArgs, out: &mut impl Write) -> Result<()> {
-    let store = Store::open(args).await?;
+pub async fn run(env: &Offline, args: &StoreArgs, out: &mut impl Write) -> Result<()> {
+    let store = Store::open(env, args).await?;
     writeln!(out, "shard  queue       first        next   topic")?;
     for id in store.shards() {
         let (shard, _) = store.shard(id).await?;

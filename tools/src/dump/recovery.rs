@@ -8,11 +8,11 @@ use anyhow::Result;
 use ringmq_store::RecoveryReport;
 
 use super::StoreArgs;
-use super::env::Change;
+use super::env::{Change, Offline};
 use super::store::Store;
 
-pub async fn run(args: &StoreArgs, out: &mut impl Write) -> Result<()> {
-    let store = Store::open(args).await?;
+pub async fn run(env: &Offline, args: &StoreArgs, out: &mut impl Write) -> Result<()> {
+    let store = Store::open(env, args).await?;
     let mut refused = None;
     for id in store.shards() {
         match store.shard(id).await {

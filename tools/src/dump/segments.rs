@@ -6,10 +6,11 @@ use anyhow::{Result, anyhow};
 use ringmq_store::offline::{self, IndexInfo, Stretch};
 
 use super::StoreArgs;
+use super::env::Offline;
 use super::store::{Store, time};
 
-pub async fn segments(args: &StoreArgs, out: &mut impl Write) -> Result<()> {
-    let store = Store::open(args).await?;
+pub async fn segments(env: &Offline, args: &StoreArgs, out: &mut impl Write) -> Result<()> {
+    let store = Store::open(env, args).await?;
     writeln!(out, "shard  segment  position          records  keys  from                      to")?;
     for shard in store.shards() {
         for segment in offline::segments(&store.env, store.layout(), shard).await? {
@@ -27,8 +28,14 @@ pub async fn segments(args: &StoreArgs, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-pub async fn batches(args: &StoreArgs, shard: u16, number: u32, out: &mut impl Write) -> Result<()> {
-    let store = Store::open(args).await?;
+pub async fn batches(
+    env: &Offline,
+    args: &StoreArgs,
+    shard: u16,
+    number: u32,
+    out: &mut impl Write,
+) -> Result<()> {
+    let store = Store::open(env, args).await?;
     let segments = offline::segments(&store.env, store.layout(), shard).await?;
     let segment = segments
         .iter()

@@ -14,14 +14,13 @@ pub struct Store {
 }
 
 impl Store {
-    pub async fn open(args: &StoreArgs) -> Result<Self> {
-        let env = Offline::new();
+    pub async fn open(env: &Offline, args: &StoreArgs) -> Result<Self> {
         let data = std::path::absolute(&args.data)?;
-        let config = offline::config(&env, &data).await?;
-        let handle = open_store(&env, &config)
+        let config = offline::config(env, &data).await?;
+        let handle = open_store(env, &config)
             .await
             .with_context(|| format!("{} cannot be looked at now: stop its broker first", data.display()))?;
-        Ok(Self { env, handle })
+        Ok(Self { env: env.clone(), handle })
     }
 
     pub fn layout(&self) -> &StoreLayout {

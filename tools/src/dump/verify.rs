@@ -11,6 +11,7 @@ use ringmq_store::offline::{self, Finding, IndexInfo};
 use serde_json::json;
 
 use super::StoreArgs;
+use super::env::Offline;
 use super::store::Store;
 
 /// What was checked.
@@ -30,8 +31,8 @@ struct Verdict {
     findings: Vec<Finding>,
 }
 
-pub async fn run(args: &StoreArgs, json: bool, out: &mut impl Write) -> Result<()> {
-    let verdict = verify(&Store::open(args).await?).await?;
+pub async fn run(env: &Offline, args: &StoreArgs, json: bool, out: &mut impl Write) -> Result<()> {
+    let verdict = verify(&Store::open(env, args).await?).await?;
     write!(out, "{}", if json { verdict.json() } else { verdict.text() })?;
     match verdict.findings.len() {
         0 => Ok(()),
