@@ -296,7 +296,7 @@ impl<E: Env> Walk<'_, E> {
                 newest.is_some_and(|header| header.end() == self.position)
             };
             if ring.is_complete && behind.is_empty() && ends_here() {
-                return Ok(Later::None);
+                return Ok(later);
             }
             behind.iter().for_each(|(_, durable)| note(*durable));
         }

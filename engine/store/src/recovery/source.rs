@@ -35,11 +35,13 @@ pub struct SegmentSource<F: File> {
     /// The last two pieces read: a batch begins in one and ends in the other.
     pieces: VecDeque<(u64, AlignedBuf)>,
     next: Option<(u64, Reading)>,
+    /// What was asked for last.
+    asked: Vec<u8>,
 }
 
 impl<F: File> SegmentSource<F> {
     pub fn new(file: F, id: LogId, base: u64, bytes: u64) -> Self {
-        Self { file, id, base, end: base + bytes, pieces: VecDeque::new(), next: None }
+        Self { file, id, base, end: base + bytes, pieces: VecDeque::new(), next: None, asked: Vec::new() }
     }
 
     pub fn end(&self) -> u64 {
@@ -79,6 +81,15 @@ impl<F: File> SegmentSource<F> {
         }
         let piece = self.pieces.iter().find(|(at, _)| *at == start);
         Ok(&piece.expect("read above").1)
+    }
+
+    /// Bytes at a position; `None` if they reach past the segment.
+    pub async fn bytes(&mut self, position: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.clear();
+        let is_inside = self.copy(position, len, &mut asked).await?;
+        self.asked = asked;
+        Ok(is_inside.then_some(&self.asked))
     }
 
     /// Appends `len` bytes at a position to `into`. `false` if they reach past the segment.
