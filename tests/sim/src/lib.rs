@@ -21,7 +21,9 @@ mod model;
 mod offsets;
 mod plan;
 mod run;
+mod shrink;
 
 pub use model::Model;
 pub use plan::{Bug, Plan};
-pub use run::{Outcome, run_seed};
+pub use run::{Outcome, run_seed, run_seed_without};
+pub use shrink::{Fault, superfluous};

@@ -3,6 +3,7 @@
 //! Seeds run in child processes, since a broken promise is a panic and the release profile aborts on
 //! one: the parent sees which seed a child died of, and goes on behind it.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
@@ -10,11 +11,13 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Parser;
-use sim::{Bug, run_seed};
+use clap::{Parser, ValueEnum};
+use sim::{Bug, Fault, run_seed_without, superfluous};
 
 /// Seeds of one child process.
 const CHUNK: u64 = 20;
+/// Of the seeds that fail, so many are run again without this and that, to see what the failure needs.
+const SHRUNK_MAX: usize = 5;
 /// Each so-manieth seed runs twice, and must give the same trace.
 const REPEATED: u64 = 16;
 
@@ -36,6 +39,9 @@ struct Args {
     /// Plants a defect, to see it caught.
     #[arg(long)]
     bug: Option<Bug>,
+    /// Faults to leave out.
+    #[arg(long, value_name = "FAULT,FAULT", value_delimiter = ',')]
+    without: Vec<Fault>,
     #[arg(long, hide = true)]
     child: bool,
     #[arg(long, hide = true)]
@@ -53,8 +59,17 @@ fn main() -> Result<ExitCode> {
     }
     let begin = Instant::now();
     let failed = run_all(&args)?;
-    for (seed, _) in &failed {
-        println!("failed: seed {seed}; replay it with --seed {seed}");
+    for (seed, _) in failed.iter().take(SHRUNK_MAX) {
+        let needless = superfluous(|without| -> Result<bool> {
+            let mut child = command(&args, *seed, 1, without)?;
+            let status =
+                child.stdout(Stdio::null()).stderr(Stdio::null()).status().context("start a child")?;
+            Ok(!status.success())
+        })?;
+        println!("failed: seed {seed}; replay it with --seed {seed}{}", text(&args, &needless)?);
+    }
+    for (seed, _) in failed.iter().skip(SHRUNK_MAX) {
+        println!("failed: seed {seed}; replay it with --seed {seed}{}", text(&args, &[])?);
     }
     let passed = args.seeds - failed.len() as u64;
     println!("{passed} of {} seeds passed in {:.1} s", args.seeds, begin.elapsed().as_secs_f64());
@@ -64,9 +79,9 @@ fn main() -> Result<ExitCode> {
 /// Runs its seeds and prints a line for each that passed.
 fn child(args: &Args) {
     for seed in args.first_seed..args.first_seed + args.seeds {
-        let outcome = run_seed(seed, args.bug, args.trace);
+        let outcome = run_seed_without(&args.without, seed, args.bug, args.trace);
         if seed.is_multiple_of(REPEATED) {
-            let again = run_seed(seed, args.bug, false);
+            let again = run_seed_without(&args.without, seed, args.bug, false);
             assert!(outcome == again, "seed {seed} runs in two ways: {outcome:?}, {again:?}");
         }
         println!(
@@ -81,18 +96,37 @@ fn child(args: &Args) {
     }
 }
 
-fn command(args: &Args, first: u64, seeds: u64) -> Result<Command> {
+fn name(value: &impl ValueEnum) -> Result<String> {
+    Ok(value.to_possible_value().context("a value with a name")?.get_name().to_owned())
+}
+
+fn names(args: &Args, without: &[Fault]) -> Result<String> {
+    let faults: BTreeSet<Fault> = args.without.iter().chain(without).copied().collect();
+    Ok(faults.iter().map(name).collect::<Result<Vec<_>>>()?.join(","))
+}
+
+/// The options with which a seed is the same again.
+fn text(args: &Args, without: &[Fault]) -> Result<String> {
+    let mut out = String::new();
+    if let Some(bug) = &args.bug {
+        out += &format!(" --bug {}", name(bug)?);
+    }
+    let names = names(args, without)?;
+    if !names.is_empty() {
+        out += &format!(" --without {names}");
+    }
+    Ok(out)
+}
+
+fn command(args: &Args, first: u64, seeds: u64, without: &[Fault]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
     command.args(["--child", "--first-seed", &first.to_string(), "--seeds", &seeds.to_string()]);
-    if let Some(bug) = args.bug {
-        let name = clap::ValueEnum::to_possible_value(&bug).context("a bug with a name")?;
-        command.args(["--bug", name.get_name()]);
-    }
+    command.args(text(args, without)?.split_whitespace());
     Ok(command)
 }
 
 fn replay(args: &Args, seed: u64) -> Result<ExitCode> {
-    let status = command(args, seed, 1)?.arg("--trace").status().context("start a child")?;
+    let status = command(args, seed, 1, &[])?.arg("--trace").status().context("start a child")?;
     let passed = u8::from(status.success());
     println!("{passed} of 1 seeds passed");
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -135,7 +169,7 @@ fn run_chunk(args: &Args, first: u64, end: u64) -> Result<Vec<(u64, String)>> {
     let mut failed = Vec::new();
     let mut next = first;
     while next < end {
-        let mut child = command(args, next, end - next)?
+        let mut child = command(args, next, end - next, &[])?
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

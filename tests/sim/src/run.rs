@@ -13,6 +13,7 @@ use ringmq_store::{OpenError, RecoveryReport, Shard, StoreConfig, StoreHandle, o
 use crate::clients::{self, SharedModel};
 use crate::model::{Found, Model};
 use crate::plan::{Bug, Life, Plan, QUEUES, RingFate};
+use crate::shrink::Fault;
 use crate::{dump, offsets};
 
 const STALE_RING: &str = "/kept.ring";
@@ -161,12 +162,18 @@ impl Drop for Report {
 
 /// Runs a seed. A broken promise is a panic, after which the seed is printed. With `keep_trace` every event is printed.
 pub fn run_seed(seed: u64, bug: Option<Bug>, keep_trace: bool) -> Outcome {
+    run_seed_without(&[], seed, bug, keep_trace)
+}
+
+/// The same with some faults left out.
+pub fn run_seed_without(without: &[Fault], seed: u64, bug: Option<Bug>, keep_trace: bool) -> Outcome {
     let report = Report { world: World::new(seed), bug, keep_trace };
     let world = &report.world;
     if keep_trace {
         world.keep_trace();
     }
-    let plan = Plan::drawn(&world.rng("plan"));
+    let mut plan = Plan::drawn(&world.rng("plan"));
+    plan.leave_out(without);
     let host = world.host("node");
     host.set_tmpfs(plan.tmpfs);
     let model = Rc::new(RefCell::new(Model::new(plan.config.segment_bytes, plan.recycles())));
