@@ -11,13 +11,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use ringmq_store::QueueEnd;
+use ringmq_store::{Indexed, QueueEnd};
 use ringmq_transport::{ConnId, OwnedFrame};
 
 use crate::client_call::{CallFailed, ClientCall};
 use crate::control_plane::WantedTopic;
 use crate::group_queue::GroupQueue;
 use crate::own_message::{OwnMessage, StoredAt};
+use crate::queue_look::{Look, Seen};
 use crate::reply::Refusal;
 use crate::snapshot::CoreSnapshot;
 use crate::stats::CoreStats;
@@ -35,6 +36,8 @@ pub enum Question {
     DropQueues {
         topic: Box<str>,
     },
+    /// Retention shall look at all shards of the core that is asked, whatever the hour.
+    Expire,
     /// Records by key in all shards of the core that is asked.
     Records {
         topic: Box<str>,
@@ -66,6 +69,20 @@ pub enum Question {
         shard: u16,
         cursor: usize,
         most: usize,
+    },
+    /// When the oldest message of the shards of the core that is asked was stored.
+    Earliest,
+    /// Of the core of the queues' shards.
+    LookAtQueues {
+        topic: Box<str>,
+        looks: Vec<Look>,
+    },
+    /// Of the core of the queue's shard: what its index has, from an offset on.
+    Index {
+        topic: Box<str>,
+        queue_id: u32,
+        from: u64,
+        count: u32,
     },
     /// Of the core of the queue's shard: the first message at or after a time; negative: the queue's end.
     OffsetAt {
@@ -131,6 +148,10 @@ pub enum Answer {
     /// With the cursor that goes on, if there are more.
     Traffic(Vec<Counted>, Option<usize>),
     QueueEnds(Vec<QueueEnd>, Option<usize>),
+    Earliest(Result<Option<i64>, String>),
+    Seen(Result<Vec<Seen>, String>),
+    /// With the queue's state; `None` if the queue never had a message.
+    Index(Option<(QueueState, Vec<Indexed>)>),
     Created(Result<(), Refusal>),
     Offset(Result<u64, String>),
     Noted,

@@ -97,6 +97,29 @@ pub fn is_control_request(request: i32) -> bool {
             | code::CONSUME_MESSAGE_DIRECTLY
             | code::GET_BROKER_CONFIG
             | code::GET_BROKER_RUNTIME_INFO
+            | code::UPDATE_AND_CREATE_TOPIC_LIST
+            | code::GET_TOPIC_STATS_INFO
+            | code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER
+            | code::QUERY_TOPIC_CONSUME_BY_WHO
+            | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
+            | code::DELETE_SUBSCRIPTIONGROUP
+            | code::GET_CONSUMER_CONNECTION_LIST
+            | code::GET_PRODUCER_CONNECTION_LIST
+            | code::GET_ALL_PRODUCER_INFO
+            | code::GET_CONSUME_STATS
+            | code::GET_BROKER_CONSUME_STATS
+            | code::QUERY_CONSUME_TIME_SPAN
+            | code::QUERY_CORRECTION_OFFSET
+            | code::QUERY_TOPICS_BY_CONSUMER
+            | code::QUERY_SUBSCRIPTION_BY_CONSUMER
+            | code::CLONE_GROUP_OFFSET
+            | code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS
+            | code::QUERY_CONSUME_QUEUE
+            | code::VIEW_BROKER_STATS_DATA
+            | code::GET_BROKER_HA_STATUS
+            | code::CLEAN_EXPIRED_CONSUMEQUEUE
+            | code::CLEAN_UNUSED_TOPIC
+            | code::DELETE_EXPIRED_COMMITLOG
             | code::QUERY_ASSIGNMENT
     )
 }

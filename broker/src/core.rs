@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env, Lanes};
-use ringmq_store::{QueueRef, Shard};
+use ringmq_store::{Indexed, QueueRef, Shard};
 use ringmq_transport::{ConnId, Connection, Server};
 use ringmq_wire::message_id::{MessageId, UniqueIdGenerator};
 
@@ -268,6 +268,19 @@ impl<E: Env> Core<E> {
         sum
     }
 
+    /// When the oldest message that is kept was stored; `None` without one, or if a store cannot be read.
+    pub async fn earliest_of_all(self: &Rc<Self>) -> Option<i64> {
+        let mut earliest: Option<i64> = None;
+        for core in 0..self.placement.cores() {
+            match self.ask(core, Question::Earliest).await {
+                Answer::Earliest(Ok(found)) => earliest = earliest.into_iter().chain(found).min(),
+                Answer::Earliest(Err(error)) => tracing::warn!(core, error, "the store cannot be read"),
+                other => unreachable!("asked for the oldest message, was answered {other:?}"),
+            }
+        }
+        earliest
+    }
+
     /// The counters of this core.
     pub fn stats(&self) -> CoreStats {
         let counters = &self.counters;
@@ -303,6 +316,7 @@ impl<E: Env> Core<E> {
             bytes_in: self.transport.bytes_in.get(),
             bytes_out: self.transport.bytes_out.get(),
             log_bytes: shard_stats.map(|stats| stats.log_end - stats.log_start).sum(),
+            log_end: self.local_shards().map(|local| local.shard.stats().log_end).sum(),
             shards_latched: self.local_shards().filter(|local| local.shard.latched().is_some()).count()
                 as u64,
         }
@@ -347,6 +361,15 @@ impl<E: Env> Core<E> {
                 let local = self.local(shard).expect("asked of the core that runs the shard");
                 let (ends, next) = local.shard.queue_ends(cursor, most);
                 Answer::QueueEnds(ends, next)
+            }
+            Question::LookAtQueues { topic, looks } => Answer::Seen(self.look_here(&topic, &looks).await),
+            Question::Index { topic, queue_id, from, count } => {
+                Answer::Index(self.index_here(&topic, queue_id, from, count))
+            }
+            Question::Earliest => Answer::Earliest(self.earliest_here().await),
+            Question::Expire => {
+                self.local_shards().for_each(|local| local.shard.expire_now());
+                Answer::Noted
             }
             Question::DropQueues { topic } => {
                 self.resets.forget_topic(&topic);
@@ -419,6 +442,30 @@ impl<E: Env> Core<E> {
             }
             None => QueueState::default(),
         }
+    }
+
+    async fn earliest_here(&self) -> Result<Option<i64>, String> {
+        let mut earliest: Option<i64> = None;
+        for local in self.local_shards() {
+            let found = local.shard.earliest_ms().await.map_err(|error| error.to_string())?;
+            earliest = earliest.into_iter().chain(found).min();
+        }
+        Ok(earliest)
+    }
+
+    fn index_here(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        from: u64,
+        count: u32,
+    ) -> Option<(QueueState, Vec<Indexed>)> {
+        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = &self.local(shard).expect("a queue's core has its shard").shard;
+        let queue = shard.find_queue(topic, queue_id)?;
+        let mut entries = Vec::new();
+        shard.look(queue, from, count, |entry| entries.push(entry));
+        Some((self.queue_state(topic, queue_id), entries))
     }
 
     async fn offset_at(&self, topic: &str, queue_id: u32, ms: i64) -> std::io::Result<u64> {

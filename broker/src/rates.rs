@@ -34,6 +34,33 @@ struct Sample {
 #[derive(Default)]
 pub struct Rates(RefCell<VecDeque<Sample>>);
 
+/// Totals at the last two midnights (RocketMQ 5.5.0 BrokerStats): 0 as long as the broker has not lived through one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mornings {
+    day: Option<i64>,
+    pub yesterday: Totals,
+    pub today: Totals,
+}
+
+/// Messages that came in and went out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub put: u64,
+    pub got: u64,
+}
+
+impl Mornings {
+    fn look(&mut self, local_ms: i64, now: Totals) {
+        const DAY_MS: i64 = 24 * 3600 * 1000;
+        let day = local_ms.div_euclid(DAY_MS);
+        // A clock that is set back begins no day.
+        if self.day.is_some_and(|known| day > known) {
+            self.yesterday = std::mem::replace(&mut self.today, now);
+        }
+        self.day = Some(self.day.map_or(day, |known| known.max(day)));
+    }
+}
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
@@ -104,6 +131,10 @@ pub async fn sample<E: Env>(control: Rc<Control<E>>) {
         let asked_ns = core.env.monotonic_ns();
         let stats = core.stats_of_all().await;
         control.rates.add(asked_ns, &stats);
+        let mut mornings = control.mornings.get();
+        let local_ms = core.env.now_ms() + i64::from(control.utc_offset_secs) * 1000;
+        mornings.look(local_ms, Totals { put: stats.put_messages, got: stats.get_messages });
+        control.mornings.set(mornings);
         core.env.sleep(EVERY).or(stop.wait()).await;
     }
 }
@@ -134,6 +165,22 @@ mod tests {
         (101..=1000).for_each(|s| add(at(s, 9550)));
         assert_eq!(rates.shown(Rate::Puts), "0.0 0.0 0.0");
         assert_eq!(rates.0.borrow().len(), SAMPLES);
+    }
+
+    #[test]
+    fn totals_are_noted_at_midnight() {
+        let totals = |put| Totals { put, got: put / 2 };
+        let mut mornings = Mornings::default();
+        let hour = |hours: i64| hours * 3_600_000;
+        mornings.look(hour(23), totals(100));
+        assert_eq!((mornings.yesterday, mornings.today), (totals(0), totals(0)));
+        mornings.look(hour(24), totals(200));
+        mornings.look(hour(47), totals(300));
+        assert_eq!((mornings.yesterday, mornings.today), (totals(0), totals(200)));
+        mornings.look(hour(48), totals(400));
+        mornings.look(hour(40), totals(500));
+        mornings.look(hour(49), totals(600));
+        assert_eq!((mornings.yesterday, mornings.today), (totals(200), totals(400)));
     }
 
     #[test]

@@ -59,6 +59,10 @@ impl Resets {
         }
     }
 
+    pub fn forget_group(&self, group: &str) {
+        self.pending.borrow_mut().retain(|queue, _| *queue.group != *group);
+    }
+
     pub fn forget_topic(&self, topic: &str) {
         self.pending.borrow_mut().retain(|queue, _| *queue.topic != *topic);
     }

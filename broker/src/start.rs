@@ -123,7 +123,7 @@ async fn run_first<E: Env>(
         hop.broadcast(|| CoreMessage::Stop);
         return Err(StartError::Peer(error));
     }
-    let control = Control::start(&core, metadata);
+    let control = Control::start(&core, metadata, plan.utc_offset_secs);
     core.set_control(control.clone());
     hop.broadcast(|| CoreMessage::Serve);
     listen_on(&core, listener);

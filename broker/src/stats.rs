@@ -42,6 +42,8 @@ pub struct CoreStats {
     pub bytes_out: u64,
     /// Of the shards of this core.
     pub log_bytes: u64,
+    /// The ends of their logs: bytes that were ever written.
+    pub log_end: u64,
     pub shards_latched: u64,
 }
 
@@ -77,6 +79,7 @@ impl std::ops::AddAssign for CoreStats {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.log_bytes += other.log_bytes;
+        self.log_end += other.log_end;
         self.shards_latched += other.shards_latched;
     }
 }

@@ -4,7 +4,7 @@
 //! 100,000 queues serves its clients meanwhile; nothing is borrowed over a wait. On failure: a core that does not answer
 //! within `ADMIN_GATHER_SECS_MAX` makes the whole an error that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -134,6 +134,21 @@ async fn queue_ends<E: Env>(core: &Rc<Core<E>>) -> Result<Ends, String> {
         }
     }
     Ok(all)
+}
+
+/// Every topic whose offsets have moved since it was made.
+pub async fn topics_with_messages<E: Env>(core: &Rc<Core<E>>) -> Result<BTreeSet<Box<str>>, String> {
+    let mut ends = queue_ends(core).await?;
+    let mut topics = BTreeSet::new();
+    let mut rows = 0;
+    while let Some((topic, queues)) = ends.pop_first() {
+        if queues.values().any(|end| *end > 0) {
+            topics.insert(topic);
+        }
+        breathe(&core.env, rows).await;
+        rows += 1;
+    }
+    Ok(topics)
 }
 
 /// How far each group is behind in each topic that it has ever committed an offset of.

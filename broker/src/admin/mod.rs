@@ -9,7 +9,7 @@
 mod connection;
 pub mod document;
 mod engine;
-mod gather;
+pub(crate) mod gather;
 mod health;
 mod http;
 mod metrics;

@@ -70,6 +70,25 @@ impl<E: Env> Control<E> {
         Ok(())
     }
 
+    /// Removes the group's settings, and its offsets if they shall go too; `false` if there was nothing to remove.
+    pub fn remove_group(&self, name: &str, with_offsets: bool) -> bool {
+        let version = {
+            let mut state = self.state.borrow_mut();
+            let now = self.core.env.now_ms();
+            let had_offsets = with_offsets && state.offsets.remove_group(name);
+            match state.groups.remove(name, now) {
+                Some(version) => version,
+                // Offsets of a group that is no more, say since it was deleted without them.
+                None if had_offsets => state.groups.version(),
+                None => return false,
+            }
+        };
+        tracing::info!(group = name, with_offsets, "consumer group deleted");
+        let entry = self.append(&journal::entry(|out| journal::group_gone(out, name, with_offsets, version)));
+        self.announce(entry, TableChange::GroupGone(name.into()));
+        true
+    }
+
     /// The group, made with default settings if it may make itself by its first use. Refused if the journal takes none.
     pub fn group_or_auto_created(&self, name: &str) -> Result<Option<Rc<GroupConfig>>, Refusal> {
         if let Some(group) = self.state.borrow().groups.get(name) {

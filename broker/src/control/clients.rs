@@ -9,6 +9,7 @@
 //! On failure: a full table refuses the new membership with an error that says so, and keeps the others alive.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -25,6 +26,8 @@ use ringmq_wire::subscription::SubscriptionData;
 #[derive(Clone, Debug)]
 pub struct Member {
     pub client_id: Rc<str>,
+    /// The client's end of the connection.
+    pub addr: SocketAddr,
     pub language: Language,
     pub version: i32,
     pub beat_ms: i64,
@@ -70,6 +73,7 @@ impl ConsumerGroup {
 pub struct Client<'a> {
     pub conn: ConnId,
     pub id: &'a str,
+    pub addr: SocketAddr,
     pub language: Language,
     pub version: i32,
 }
@@ -149,6 +153,18 @@ impl Clients {
         let members = self.producers.get(group)?;
         self.asked_for = self.asked_for.wrapping_add(1);
         members.keys().nth(self.asked_for % members.len()).copied()
+    }
+
+    /// What a group's online members want of a topic; `None` of a group that is not online or wants nothing of it.
+    pub fn subscription(&self, group: &str, topic: &str) -> Option<&SubscriptionData> {
+        self.consumers.get(group)?.subscriptions.get(topic)
+    }
+
+    /// The group is online and does not want the topic: what it has committed there is of old.
+    pub fn has_left(&self, group: &str, topic: &str) -> bool {
+        self.consumers.get(group).is_some_and(|online| {
+            !online.subscriptions.is_empty() && !online.subscriptions.contains_key(topic)
+        })
     }
 
     pub fn consumer_groups(&self) -> impl Iterator<Item = (&Rc<str>, &ConsumerGroup)> {
@@ -355,10 +371,9 @@ fn beat(members: &mut BTreeMap<ConnId, Member>, client: Client<'_>, now_ms: i64,
             false
         }
         None => {
-            let (language, version) = (client.language, client.version);
-            let member =
-                Member { client_id: Rc::from(client.id), language, version, beat_ms: now_ms, expiry };
-            members.insert(client.conn, member);
+            let Client { conn, id, addr, language, version } = client;
+            let member = Member { client_id: Rc::from(id), addr, language, version, beat_ms: now_ms, expiry };
+            members.insert(conn, member);
             true
         }
     }

@@ -47,7 +47,8 @@ use registration::Registration;
 use system_topics::SystemTopics;
 
 use crate::core::Core;
-use crate::rates::{self, Rates};
+use crate::history::{self, History};
+use crate::rates::{self, Mornings, Rates};
 use crate::reply::Refusal;
 use crate::resets::Resets;
 use crate::tables::TableChange;
@@ -100,7 +101,11 @@ pub struct Control<E: Env> {
     pub resets: Resets,
     pub registration: Registration<E>,
     pub started_ms: i64,
+    /// Of the local time, by which days begin.
+    pub utc_offset_secs: i32,
     pub rates: Rates,
+    pub mornings: Cell<Mornings>,
+    pub history: History,
     log: MetaLog<E>,
     last_entry: Cell<u64>,
     entry_at_start: u64,
@@ -118,7 +123,7 @@ pub struct Control<E: Env> {
 impl<E: Env> Control<E> {
     /// Makes the control plane of a core: system topics and groups are there, all tables are published, its tasks run.
     /// The caller gives it to `Core::set_control` and, when it listens, calls `register_at`.
-    pub fn start(core: &Rc<Core<E>>, metadata: Metadata<E>) -> Rc<Self> {
+    pub fn start(core: &Rc<Core<E>>, metadata: Metadata<E>, utc_offset_secs: i32) -> Rc<Self> {
         let Metadata { log, mut state, snapshot_bytes } = metadata;
         let now = core.env.now_ms();
         let system = SystemTopics::of(&core.config, core.placement.shards());
@@ -147,7 +152,10 @@ impl<E: Env> Control<E> {
             resets: Resets::default(),
             registration: Registration::new(),
             started_ms: now,
+            utc_offset_secs,
             rates: Rates::default(),
+            mornings: Cell::default(),
+            history: History::default(),
             last_entry: Cell::new(log.last_lsn()),
             entry_at_start: log.last_lsn(),
             snapshot_bytes: Cell::new(snapshot_bytes),
@@ -166,6 +174,7 @@ impl<E: Env> Control<E> {
         env.spawn(Class::Background, control.clone().expire_silent_clients());
         env.spawn(Class::Background, control.clone().keep_journal_short());
         env.spawn(Class::Background, rates::sample(control.clone()));
+        env.spawn(Class::Background, history::sample(control.clone()));
         control
     }
 
@@ -182,7 +191,7 @@ impl<E: Env> Control<E> {
     }
 
     /// The same, but a journal that is only behind is waited for.
-    async fn room(&self) -> Result<(), Refusal> {
+    pub(crate) async fn room(&self) -> Result<(), Refusal> {
         match self.log.willing() {
             Err(Unwilling::Behind) => {
                 self.log.room().await.map_err(|latched| announce::not_durable(&latched.into()))

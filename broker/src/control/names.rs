@@ -35,7 +35,7 @@ pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 pub const TIMER_DONE_TOPIC: &str = "rmq_sys_timer_done";
 
 /// System on every broker, whatever its name and cluster. Sorted.
-const SYSTEM_TOPICS: [&str; 12] = [
+pub const SYSTEM_TOPICS: [&str; 12] = [
     BENCHMARK_TOPIC,
     CHECKPOINT_TOPIC,
     OFFSET_MOVED_TOPIC,

@@ -41,6 +41,31 @@ impl<E: Env> ControlPlane<E> for Control<E> {
             code::GET_CONSUMER_RUNNING_INFO | code::CONSUME_MESSAGE_DIRECTLY => {
                 handlers::ask_consumer::handle(control, request)
             }
+            code::UPDATE_AND_CREATE_TOPIC_LIST => handlers::update_topic_list::handle(control, request),
+            code::GET_TOPIC_STATS_INFO => handlers::topic_stats::handle(control, request),
+            code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => handlers::system_topics::handle(control, request),
+            code::QUERY_TOPIC_CONSUME_BY_WHO => handlers::topic_consumers::handle(control, request),
+            code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
+                handlers::update_group_list::handle(control, request)
+            }
+            code::DELETE_SUBSCRIPTIONGROUP => handlers::delete_group::handle(control, request),
+            code::GET_CONSUMER_CONNECTION_LIST => handlers::consumer_connections::handle(control, request),
+            code::GET_PRODUCER_CONNECTION_LIST => handlers::producer_connections::handle(control, request),
+            code::GET_ALL_PRODUCER_INFO => handlers::all_producers::handle(control, request),
+            code::GET_CONSUME_STATS => handlers::consume_stats::handle(control, request),
+            code::GET_BROKER_CONSUME_STATS => handlers::all_consume_stats::handle(control, request),
+            code::QUERY_CONSUME_TIME_SPAN => handlers::consume_time_span::handle(control, request),
+            code::QUERY_CORRECTION_OFFSET => handlers::correction_offset::handle(control, request),
+            code::QUERY_TOPICS_BY_CONSUMER => handlers::topics_of_group::handle(control, request),
+            code::QUERY_SUBSCRIPTION_BY_CONSUMER => handlers::group_subscription::handle(control, request),
+            code::CLONE_GROUP_OFFSET => handlers::clone_offsets::handle(control, request),
+            code::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => handlers::consumer_status::handle(control, request),
+            code::QUERY_CONSUME_QUEUE => handlers::consume_queue::handle(control, request),
+            code::VIEW_BROKER_STATS_DATA => handlers::broker_stats::handle(control, request),
+            code::GET_BROKER_HA_STATUS => handlers::ha_status::handle(control, request),
+            code::CLEAN_EXPIRED_CONSUMEQUEUE | code::CLEAN_UNUSED_TOPIC | code::DELETE_EXPIRED_COMMITLOG => {
+                handlers::clean::handle(control, request)
+            }
             code::GET_BROKER_CONFIG => handlers::broker_config::handle(control, request),
             code::GET_BROKER_RUNTIME_INFO => handlers::runtime_info::handle(control, request),
             other => {
@@ -114,8 +139,12 @@ fn is_change(request: i32) -> bool {
     matches!(
         request,
         code::UPDATE_AND_CREATE_TOPIC
+            | code::UPDATE_AND_CREATE_TOPIC_LIST
             | code::DELETE_TOPIC_IN_BROKER
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
+            | code::DELETE_SUBSCRIPTIONGROUP
+            | code::CLONE_GROUP_OFFSET
             | code::INVOKE_BROKER_TO_RESET_OFFSET
     )
 }

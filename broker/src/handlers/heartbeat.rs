@@ -50,6 +50,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     let client = Client {
         conn: request.conn(),
         id: &beat.client_id,
+        addr: request.peer,
         language: request.command.language,
         version: request.command.version,
     };

@@ -21,13 +21,19 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         let stats = control.core.stats_of_all().await;
         let data = &control.core.config.store_path_root_dir;
         let space = control.core.env.disk().space(data).await.ok();
-        let table = table(&control, &stats, space);
+        let earliest = control.core.earliest_of_all().await;
+        let table = table(&control, &stats, space, earliest);
         responder.ok_with_body(&json_dialect::to_vec(&KvTable { table }));
     });
     Handled::Done
 }
 
-fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) -> BTreeMap<String, String> {
+fn table<E: Env>(
+    control: &Control<E>,
+    stats: &CoreStats,
+    space: Option<Space>,
+    earliest_ms: Option<i64>,
+) -> BTreeMap<String, String> {
     let mut table = BTreeMap::new();
     let mut put = |key: &str, value: String| {
         table.insert(key.to_string(), value);
@@ -47,14 +53,11 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
     put("putMessageFailedTimes", stats.put_refused.to_string());
     put("msgPutTotalTodayNow", stats.put_messages.to_string());
     put("msgGetTotalTodayNow", stats.get_messages.to_string());
-    for key in [
-        "msgPutTotalYesterdayMorning",
-        "msgPutTotalTodayMorning",
-        "msgGetTotalYesterdayMorning",
-        "msgGetTotalTodayMorning",
-    ] {
-        put(key, "0".into());
-    }
+    let mornings = control.mornings.get();
+    put("msgPutTotalYesterdayMorning", mornings.yesterday.put.to_string());
+    put("msgPutTotalTodayMorning", mornings.today.put.to_string());
+    put("msgGetTotalYesterdayMorning", mornings.yesterday.got.to_string());
+    put("msgGetTotalTodayMorning", mornings.today.got.to_string());
     for (key, rate) in [
         ("putTps", Rate::Puts),
         ("getTransferredTps", Rate::Transferred),
@@ -83,7 +86,7 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
         put(&format!("{pool}ThreadPoolQueueCapacity"), "0".into());
         put(&format!("{pool}ThreadPoolQueueHeadWaitTimeMills"), "0".into());
     }
-    put("earliestMessageTimeStamp", "-1".into());
+    put("earliestMessageTimeStamp", earliest_ms.unwrap_or(-1).to_string());
     put("startAcceptSendRequestTimeStamp", "0".into());
 
     if let Some(space) = space {
@@ -97,6 +100,9 @@ fn table<E: Env>(control: &Control<E>, stats: &CoreStats, space: Option<Space>) 
         );
     }
     put("commitLogBytes", stats.log_bytes.to_string());
+    // Of all shards' logs together.
+    put("commitLogMinOffset", (stats.log_end - stats.log_bytes).to_string());
+    put("commitLogMaxOffset", stats.log_end.to_string());
 
     put("delayedWaiting", stats.delayed_waiting.to_string());
     put("delayedDelivered", stats.delayed_delivered.to_string());

@@ -22,21 +22,30 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         }
     };
     let responder = request.responder();
-    match put(control, group) {
+    let outcome = prepare(control, group).and_then(|group| match group {
+        Some(group) => control.put_group(group).map_err(|error| group_refusal(&error)),
+        None => Ok(()),
+    });
+    match outcome {
         Ok(()) => control.answer_when_settled(responder),
         Err(refusal) => responder.refuse_with(&refusal),
     }
     Handled::Done
 }
 
-fn put<E: Env>(control: &Control<E>, group: GroupConfig) -> Result<(), Refusal> {
+/// The group as it is to be, of one whose attributes are changes; `None`: it is so already. Nothing is changed.
+pub(super) fn prepare<E: Env>(
+    control: &Control<E>,
+    group: GroupConfig,
+) -> Result<Option<GroupConfig>, Refusal> {
     let known = control.state.borrow().groups.get(&group.group_name).cloned();
     let current = known.as_ref().map(|group| &group.attributes);
     let attributes = attributes::alter(GROUP_ATTRIBUTES, current, &group.attributes)
         .map_err(|error| Refusal::new(response_code::SYSTEM_ERROR, error.to_string()))?;
     let group = GroupConfig { attributes, ..group };
     if known.is_some_and(|known| *known == group) {
-        return Ok(());
+        return Ok(None);
     }
-    control.put_group(group).map_err(|error| group_refusal(&error))
+    control.state.borrow().groups.check(&group).map_err(|error| group_refusal(&error))?;
+    Ok(Some(group))
 }

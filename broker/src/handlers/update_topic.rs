@@ -22,23 +22,47 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         Err(error) => return bad_header(request, &error),
     };
     let responder = request.responder();
-    match put(control, &header) {
+    let outcome =
+        asked_for(&header).and_then(|asked| prepare(control, asked)).and_then(|topic| match topic {
+            Some(topic) => control.put_topic(topic).map_err(|error| topic_refusal(&error)),
+            None => Ok(()),
+        });
+    match outcome {
         Ok(()) => control.answer_when_settled(responder),
         Err(refusal) => responder.refuse_with(&refusal),
     }
     Handled::Done
 }
 
-fn put<E: Env>(control: &Control<E>, header: &CreateTopicHeader<'_>) -> Result<(), Refusal> {
+fn asked_for(header: &CreateTopicHeader<'_>) -> Result<TopicConfig, Refusal> {
+    Ok(TopicConfig {
+        attributes: attributes::parse_changes(header.attributes.unwrap_or_default()).map_err(failed)?,
+        order: header.order,
+        perm: header.perm,
+        read_queue_nums: header.read_queue_nums,
+        topic_filter_type: TopicFilterType::from_name(header.topic_filter_type),
+        topic_name: header.topic.to_string(),
+        topic_sys_flag: header.topic_sys_flag,
+        write_queue_nums: header.write_queue_nums,
+    })
+}
+
+fn failed(error: attributes::AttributeError) -> Refusal {
+    Refusal::new(response_code::SYSTEM_ERROR, error.to_string())
+}
+
+/// The topic as it is to be, of one whose attributes are changes (`+key`, `-key`); `None`: it is so already. Nothing is changed.
+pub(super) fn prepare<E: Env>(
+    control: &Control<E>,
+    asked: TopicConfig,
+) -> Result<Option<TopicConfig>, Refusal> {
     let invalid = |remark: String| Refusal::new(response_code::INVALID_PARAMETER, remark);
-    let name = header.topic;
+    let name = asked.topic_name.as_str();
     names::check_topic(name).map_err(|error| invalid(error.to_string()))?;
     if control.core.config.validate_system_topic_when_update_topic && control.system.contains(name) {
         return Err(invalid(format!("The topic[{name}] is conflict with system topic.")));
     }
-    let failed =
-        |error: attributes::AttributeError| Refusal::new(response_code::SYSTEM_ERROR, error.to_string());
-    let changes = attributes::parse_changes(header.attributes.unwrap_or_default()).map_err(failed)?;
+    let changes = &asked.attributes;
     let mixed = changes.get(&format!("+{MESSAGE_TYPE}")).is_some_and(|value| value == "MIXED");
     if mixed && !control.core.config.enable_mixed_message_type {
         return Err(invalid("MIXED message type is not supported.".into()));
@@ -49,18 +73,11 @@ fn put<E: Env>(control: &Control<E>, header: &CreateTopicHeader<'_>) -> Result<(
     }
     let known = control.state.borrow().topics.get(name).cloned();
     let current = known.as_ref().map(|topic| &topic.attributes);
-    let topic = TopicConfig {
-        attributes: attributes::alter(TOPIC_ATTRIBUTES, current, &changes).map_err(failed)?,
-        order: header.order,
-        perm: header.perm,
-        read_queue_nums: header.read_queue_nums,
-        topic_filter_type: TopicFilterType::from_name(header.topic_filter_type),
-        topic_name: name.to_string(),
-        topic_sys_flag: header.topic_sys_flag,
-        write_queue_nums: header.write_queue_nums,
-    };
+    let attributes = attributes::alter(TOPIC_ATTRIBUTES, current, changes).map_err(failed)?;
+    let topic = TopicConfig { attributes, ..asked };
     if known.is_some_and(|known| *known == topic) {
-        return Ok(());
+        return Ok(None);
     }
-    control.put_topic(topic).map_err(|error| topic_refusal(&error))
+    control.state.borrow().topics.check(&topic).map_err(|error| topic_refusal(&error))?;
+    Ok(Some(topic))
 }

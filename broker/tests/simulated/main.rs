@@ -5,6 +5,7 @@ mod common;
 mod name_server;
 
 mod admin;
+mod administration;
 mod ask_consumer;
 mod control_plane;
 mod data_plane;

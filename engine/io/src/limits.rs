@@ -308,6 +308,9 @@ pub const TRAFFIC_ROWS_MAX: usize = 200_000;
 /// Rows of traffic that are copied for the control core in one go: some tens of microseconds.
 pub const TRAFFIC_ROWS_PER_TURN: usize = 128;
 
+/// Topics, and groups in topics, whose rates over the last minute, hour and day are kept: about 800 bytes each, 8 MiB.
+pub const HISTORY_ROWS_MAX: usize = 10_000;
+
 /// Connections of the admin port: a few scrapers, dashboards and operators.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 
@@ -343,6 +346,9 @@ pub const ENDS_PER_CORE_MAX: usize = 4096;
 
 /// Half messages whose producers are asked at once, by one shard.
 pub const CHECKS_PER_TURN: usize = 64;
+
+/// Entries of a queue's index in one answer: 150 bytes each as text.
+pub const QUEUE_INDEX_ENTRIES_PER_ANSWER: u32 = 4096;
 
 /// Questions of administrators to consumers that are under way: each may hold a message, for 10 s at the longest.
 pub const RELAYS_MAX: usize = 256;

@@ -66,6 +66,8 @@ pub struct Inner<E: Env> {
 
     pub latched: RefCell<Option<Latched>>,
     pub disk_room: Cell<DiskRoom>,
+    /// Expired segments shall go at the next look, whatever the hour.
+    pub expire_asked: Cell<bool>,
     /// The next segment could not be allocated.
     pub no_segment: Cell<bool>,
     pub shutting_down: Cell<bool>,

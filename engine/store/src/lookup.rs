@@ -12,6 +12,7 @@ use ringmq_io::Env;
 use ringmq_io::limits::YOUNG_LOG_BYTES;
 use ringmq_wire::message::{MIN_SIZE, RecordView};
 
+use crate::batch::{HEADER_BYTES, Header};
 use crate::entry::Entry;
 use crate::fetch::read_exact;
 use crate::inner::{Inner, add};
@@ -63,6 +64,16 @@ impl<E: Env> Inner<E> {
             Some(at) if at.shard == self.id.shard => self.record_at(at.position).await,
             _ => Ok(None),
         }
+    }
+
+    /// When the oldest batch that is kept was stored; `None` of a log without one.
+    pub async fn earliest_ms(&self) -> io::Result<Option<i64>> {
+        let Some(first) = self.segments.first().map(|segment| segment.number) else { return Ok(None) };
+        let position = self.segments.base(first);
+        let Some(head) = self.bytes_at(position, HEADER_BYTES).await? else { return Ok(None) };
+        // What is damaged there, recovery has reported.
+        let header = Header::decode(&head, self.id, position).ok();
+        Ok(header.map(|header| header.store_time_ms).filter(|ms| *ms > 0))
     }
 
     /// The record that begins at a position, if one does.

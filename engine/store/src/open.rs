@@ -233,6 +233,7 @@ fn assemble<E: Env>(
         sync_wanted: Cell::new(0),
         latched: RefCell::new(None),
         disk_room: Cell::new(DiskRoom::Enough),
+        expire_asked: Cell::new(false),
         no_segment: Cell::new(false),
         shutting_down: Cell::new(false),
         stop: Stop::new(),

@@ -40,6 +40,8 @@ struct Facts {
     newest_ms: i64,
     segments_bytes: u64,
     used: f64,
+    /// Somebody wants what is expired gone now.
+    asked: bool,
 }
 
 fn verdict(config: &RetentionConfig, facts: Facts) -> Option<Reason> {
@@ -51,7 +53,7 @@ fn verdict(config: &RetentionConfig, facts: Facts) -> Option<Reason> {
     }
     let local = facts.now_ms / 1000 + i64::from(config.utc_offset_secs);
     let hour = (local.rem_euclid(24 * 3600) / 3600) as u8;
-    let time_to_clean = config.delete_hours.contains(&hour) || facts.used > config.clean_ratio;
+    let time_to_clean = facts.asked || config.delete_hours.contains(&hour) || facts.used > config.clean_ratio;
     let age_ms = facts.now_ms.saturating_sub(facts.newest_ms);
     let expired = i128::from(age_ms) >= config.reserved.as_millis() as i128;
     (time_to_clean && expired).then_some(Reason::Expired)
@@ -61,7 +63,8 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     let interval = inner.config.retention.interval.min(SPACE_INTERVAL);
     let mut since_rules = inner.config.retention.interval;
     while !inner.is_ending() {
-        match look(&inner, since_rules >= inner.config.retention.interval).await {
+        let asked = inner.expire_asked.replace(false);
+        match look(&inner, asked || since_rules >= inner.config.retention.interval, asked).await {
             Ok(()) => {}
             Err(error) => tracing::error!(shard = inner.id.shard, "retention: {error}"),
         }
@@ -73,7 +76,7 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     }
 }
 
-async fn look<E: Env>(inner: &Inner<E>, all_rules: bool) -> io::Result<()> {
+async fn look<E: Env>(inner: &Inner<E>, all_rules: bool, asked: bool) -> io::Result<()> {
     let config = &inner.config.retention;
     let mut used = look_at_disk(inner).await?;
     if !all_rules && used <= config.clean_ratio {
@@ -85,6 +88,7 @@ async fn look<E: Env>(inner: &Inner<E>, all_rules: bool) -> io::Result<()> {
             newest_ms: oldest.newest_ms.get(),
             segments_bytes: inner.segments.count() as u64 * inner.segments.bytes,
             used,
+            asked,
         };
         if oldest.index().is_none() || inner.segments.count() < 2 || inner.is_ending() {
             break;
@@ -224,7 +228,7 @@ mod tests {
     fn facts() -> Facts {
         // 12:00 UTC, a segment that is 73 hours old.
         let now_ms = 20_000 * 24 * HOUR_MS + 12 * HOUR_MS;
-        Facts { now_ms, newest_ms: now_ms - 73 * HOUR_MS, segments_bytes: 1000, used: 0.5 }
+        Facts { now_ms, newest_ms: now_ms - 73 * HOUR_MS, segments_bytes: 1000, used: 0.5, asked: false }
     }
 
     #[test]
@@ -238,6 +242,8 @@ mod tests {
         assert_eq!(verdict(&config, Facts { used: 0.76, ..facts() }), Some(Reason::Expired));
         let young = Facts { newest_ms: facts().now_ms - 71 * HOUR_MS, used: 0.76, ..facts() };
         assert_eq!(verdict(&config, young), None);
+        assert_eq!(verdict(&config, Facts { asked: true, ..facts() }), Some(Reason::Expired));
+        assert_eq!(verdict(&config, Facts { asked: true, ..young }), None);
     }
 
     #[test]

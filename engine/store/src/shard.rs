@@ -306,6 +306,11 @@ impl<E: Env> Shard<E> {
         self.0.is_young(queue)
     }
 
+    /// When the oldest batch that is kept was stored.
+    pub async fn earliest_ms(&self) -> io::Result<Option<i64>> {
+        self.0.earliest_ms().await
+    }
+
     /// Records of a topic with a key (a word of KEYS, or UNIQ_KEY) stored from `begin_ms` to `end_ms`, newest
     /// first.
     pub async fn query_key(
@@ -359,6 +364,11 @@ impl<E: Env> Shard<E> {
             self.0.synced.moved().await;
         }
         Ok(())
+    }
+
+    /// Expired segments go at retention's next look, within a second, whatever the hour.
+    pub fn expire_now(&self) {
+        self.0.expire_asked.set(true);
     }
 
     pub fn stats(&self) -> ShardStats {

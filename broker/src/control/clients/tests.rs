@@ -9,7 +9,7 @@ const KIND: ConsumerKind = ConsumerKind {
 };
 
 fn client(conn: ConnId) -> Client<'static> {
-    Client { conn, id: "c", language: Language::Java, version: 479 }
+    Client { conn, id: "c", addr: ([10, 0, 0, 1], 7).into(), language: Language::Java, version: 479 }
 }
 
 fn subscription(topic: &str, version: i64) -> SubscriptionData {

@@ -147,3 +147,23 @@ header! {
         stats_key: &'a str = "statsKey",
     }
 }
+
+header! {
+    /// 314: give a group the offsets of another.
+    CloneGroupOffsetHeader {
+        src_group: &'a str = "srcGroup",
+        dest_group: &'a str = "destGroup",
+        topic: Option<&'a str> = "topic",
+        offline: bool = "offline",
+    }
+}
+
+header! {
+    /// 308: how far the slowest group is.
+    CorrectionOffsetHeader {
+        /// Groups that do not count, with commas.
+        filter_groups: Option<&'a str> = "filterGroups",
+        compare_group: &'a str = "compareGroup",
+        topic: &'a str = "topic",
+    }
+}

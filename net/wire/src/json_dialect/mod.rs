@@ -16,6 +16,7 @@ mod value;
 
 mod client;
 mod group;
+mod inspect;
 mod register;
 mod route;
 mod stats;
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 pub use client::*;
 pub use group::*;
+pub use inspect::*;
 pub use parser::{MAX_DEPTH, MAX_VALUES, parse};
 pub use register::*;
 pub use route::*;
