@@ -18,6 +18,8 @@ const RUN: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy)]
 pub enum Suite {
     Java,
+    /// The subcommands of mqadmin, by the Java programs.
+    Mqadmin,
     Go,
 }
 
@@ -25,19 +27,32 @@ impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Java => "java",
+            Self::Mqadmin => "mqadmin",
             Self::Go => "go",
         }
     }
 
     fn tools(self) -> &'static [&'static str] {
         match self {
-            Self::Java => &["java", "mvn"],
+            Self::Java | Self::Mqadmin => &["java", "mvn"],
             Self::Go => &["go"],
         }
     }
 
     fn script(self) -> PathBuf {
-        repository().join("tests/clients").join(self.name()).join("run.sh")
+        let project = match self {
+            Self::Java | Self::Mqadmin => "java",
+            Self::Go => "go",
+        };
+        repository().join("tests/clients").join(project).join("run.sh")
+    }
+
+    /// What says which program of the project is meant.
+    fn program(self) -> &'static [&'static str] {
+        match self {
+            Self::Mqadmin => &["mqadmin"],
+            Self::Java | Self::Go => &[],
+        }
     }
 
     /// Builds the programs; false when the suite has to be skipped.
@@ -53,7 +68,11 @@ impl Suite {
 
     /// Every scenario's name.
     pub fn scenarios(self) -> BTreeSet<String> {
-        let listed = Command::new(self.script()).arg("list").output().expect("list the scenarios");
+        let listed = Command::new(self.script())
+            .args(self.program())
+            .arg("list")
+            .output()
+            .expect("list the scenarios");
         assert!(listed.status.success(), "list the scenarios: {}", listed.status);
         let names: BTreeSet<String> = String::from_utf8(listed.stdout)
             .expect("names are text")
@@ -68,6 +87,7 @@ impl Suite {
     pub fn run(self, namesrv: &str, arguments: &[&str], jvm: &str, expected: &BTreeSet<String>, dir: &Path) {
         let mut command = Command::new(self.script());
         command
+            .args(self.program())
             .arg(namesrv)
             .args(arguments)
             .env("JAVA_OPTS", jvm)

@@ -4,6 +4,8 @@
 #   run.sh build
 #   run.sh NAMESRV [scenario ... | all]              scenarios, e.g. run.sh 127.0.0.1:9876 send_sync
 #   run.sh list                                      names of the scenarios
+#   run.sh mqadmin NAMESRV [subcommand ... | all]    the same for the subcommands of mqadmin
+#   run.sh mqadmin list
 #   run.sh stress NAMESRV send --topic T --acks FILE [--messages N --seconds S --threads K --queues Q --size B]
 #   run.sh stress NAMESRV consume --topic T --group G --out FILE [--first-seconds S --idle-seconds S]
 #   run.sh stress NAMESRV verify --acks FILE [--consumed FILE]
@@ -28,11 +30,12 @@ build() {
   exec 9>&-
 }
 
-[[ $# -ge 1 ]] || { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+[[ $# -ge 1 ]] || { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 build
 case $1 in
   build) exit 0 ;;
   stress) main=clients.Stress; shift ;;
+  mqadmin) main=clients.Mqadmin; shift ;;
   traffic) main=clients.Traffic; shift ;;
   *) main=clients.Scenarios ;;
 esac
@@ -47,6 +50,8 @@ else
   find "$target/work" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
   work=$(mktemp -d "$target/work/XXXXXX")
 fi
+# Some subcommands of mqadmin leave files in the current directory.
+[[ $main != clients.Mqadmin ]] || cd "$work"
 # shellcheck disable=SC2086
 exec java -Xms64m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dclients.work="$work" \
   -Drocketmq.client.localOffsetStoreDir="$work/offsets" -Duser.home="$work" ${JAVA_OPTS:-} \

@@ -1,5 +1,7 @@
 package clients;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 
@@ -25,5 +27,12 @@ final class Await {
             TimeUnit.MILLISECONDS.sleep(20);
         } while (System.nanoTime() < deadline);
         throw new Failure("waited " + seconds + " s for: " + what + (last == null ? "" : " (last: " + last + ")"), last);
+    }
+
+    /** What the call gives, as soon as it succeeds. */
+    static <T> T value(String what, long seconds, Callable<T> call) throws Exception {
+        List<T> values = new ArrayList<>(1);
+        until(what, seconds, () -> values.add(call.call()));
+        return values.get(0);
     }
 }

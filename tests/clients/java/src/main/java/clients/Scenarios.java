@@ -28,17 +28,29 @@ public final class Scenarios {
     /** Far above what a scenario needs, so that a hang becomes a FAIL. */
     private static final long LIMIT_SECONDS = 150;
 
-    /** Scenarios at a time; most of their time is waiting for held pulls and rebalancing. */
+    /** At a time of `Scenarios`' own; most of their time is waiting for held pulls and rebalancing. */
     private static final int AT_A_TIME = 4;
 
     interface Scenario {
         void run(Session session) throws Exception;
     }
 
-    private final Map<String, Scenario> all = new LinkedHashMap<>();
+    final Map<String, Scenario> all = new LinkedHashMap<>();
     private final Map<String, String> flagOf = new LinkedHashMap<>();
+    private final int atATime;
 
-    private Scenarios() {
+    /** Without scenarios yet. */
+    Scenarios(int atATime) {
+        this.atATime = atATime;
+    }
+
+    private static Scenarios clients() {
+        Scenarios scenarios = new Scenarios(AT_A_TIME);
+        scenarios.addClients();
+        return scenarios;
+    }
+
+    private void addClients() {
         all.put("send_sync", Sending::sync);
         all.put("send_async", Sending::async);
         all.put("send_oneway", Sending::oneway);
@@ -104,16 +116,20 @@ public final class Scenarios {
     }
 
     public static void main(String[] args) throws Exception {
-        Scenarios scenarios = new Scenarios();
+        clients().start(args);
+    }
+
+    /** Does what the arguments of a program say, and ends it with its exit status. */
+    void start(String[] args) throws Exception {
         if (args.length == 1 && args[0].equals("list")) {
-            scenarios.all.keySet().forEach(System.out::println);
+            all.keySet().forEach(System.out::println);
             return;
         }
         if (args.length == 0) {
             System.err.println("usage: NAMESRV [--no-auto-create] [--exact] [--recall] [scenario ... | all]");
             System.exit(2);
         }
-        boolean passed = scenarios.run(args[0], Arrays.asList(args).subList(1, args.length));
+        boolean passed = run(args[0], Arrays.asList(args).subList(1, args.length));
         // Clients keep threads that are not daemons when a scenario was given up on.
         System.exit(passed ? 0 : 1);
     }
@@ -131,7 +147,7 @@ public final class Scenarios {
             }
         }
         AtomicBoolean passed = new AtomicBoolean(true);
-        ExecutorService pool = Executors.newFixedThreadPool(AT_A_TIME);
+        ExecutorService pool = Executors.newFixedThreadPool(atATime);
         for (String name : names.isEmpty() ? all.keySet() : names) {
             String flag = flagOf.get(name);
             if (flag != null && !flags.contains(flag)) {
