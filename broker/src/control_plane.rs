@@ -95,6 +95,7 @@ pub fn is_control_request(request: i32) -> bool {
             | code::INVOKE_BROKER_TO_RESET_OFFSET
             | code::GET_CONSUMER_RUNNING_INFO
             | code::CONSUME_MESSAGE_DIRECTLY
+            | code::UPDATE_BROKER_CONFIG
             | code::GET_BROKER_CONFIG
             | code::GET_BROKER_RUNTIME_INFO
             | code::UPDATE_AND_CREATE_TOPIC_LIST

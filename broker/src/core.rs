@@ -16,7 +16,7 @@ use ringmq_wire::message_id::{MessageId, UniqueIdGenerator};
 use crate::ack::AckQueue;
 use crate::ask::{Answer, Question, QueueState, Tickets};
 use crate::carried::Carried;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, LiveConfig};
 use crate::control_plane::ControlPlane;
 use crate::filter;
 use crate::hold::Holds;
@@ -86,7 +86,7 @@ pub struct OpenShard<E: Env> {
 
 pub struct Core<E: Env> {
     pub env: E,
-    pub config: Rc<BrokerConfig>,
+    pub config: LiveConfig,
     pub identity: Identity,
     pub placement: Placement,
     pub tables: Tables,
@@ -112,7 +112,7 @@ impl<E: Env> Core<E> {
     /// `shards` are the ones that `placement` gives to this core, opened.
     pub fn new(
         env: &E,
-        config: Rc<BrokerConfig>,
+        config: BrokerConfig,
         identity: Identity,
         placement: Placement,
         hop: Rc<Hop<E>>,
@@ -141,7 +141,7 @@ impl<E: Env> Core<E> {
                 pid,
                 env.random() as u32,
             )),
-            config,
+            config: LiveConfig::new(config),
             identity,
             placement,
             hop,
@@ -222,7 +222,17 @@ impl<E: Env> Core<E> {
     pub fn publish(&self, change: TableChange) {
         debug_assert_eq!(self.env.core(), CONTROL_CORE);
         self.hop.broadcast(|| CoreMessage::Table(Box::new(change.clone())));
-        self.tables.apply(change);
+        self.apply(change);
+    }
+
+    fn apply(&self, change: TableChange) {
+        match change {
+            TableChange::Config(settings) => {
+                self.config.apply(&settings);
+                self.tables.set_broker_permission(self.config.broker_permission);
+            }
+            other => self.tables.apply(other),
+        }
     }
 
     /// Sends an encoded oneway request to a client, wherever its connection is. Does nothing if it is gone.
@@ -509,7 +519,7 @@ impl<E: Env> Core<E> {
             }
             CoreMessage::Release { lease } => self.hop.release(lease),
             CoreMessage::Closed { conn } => self.connection_is_gone(conn),
-            CoreMessage::Table(change) => self.tables.apply(*change),
+            CoreMessage::Table(change) => self.apply(*change),
             CoreMessage::Carried(commits) => self.expect_control().on_carried_commits(commits),
             CoreMessage::Ask { ticket, question } => {
                 let core = self.clone();

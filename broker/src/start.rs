@@ -279,7 +279,7 @@ async fn open_core<E: Env>(
             .map_err(|source| StartError::Waiting { shard: id, source })?;
         shards.push(OpenShard { shard, books });
     }
-    Ok(Core::new(env, Rc::new(plan.config.clone()), identity, placement, hop, shards))
+    Ok(Core::new(env, plan.config.clone(), identity, placement, hop, shards))
 }
 
 fn listen_on<E: Env>(core: &Rc<Core<E>>, listener: ListenerOf<E>) {

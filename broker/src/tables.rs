@@ -14,6 +14,7 @@ use ringmq_io::sync::Event;
 use ringmq_io::{Env, limits};
 use ringmq_store::{QueueRef, Shard};
 
+use crate::config::Setting;
 use crate::control::names;
 use crate::filter::Wanted;
 use crate::placement::Placement;
@@ -75,8 +76,8 @@ pub enum TableChange {
     /// A group's online subscription, whole; without subscriptions the group has nobody online.
     Consumers(ConsumerSettings),
     ConsumersGone(Box<str>),
-    /// `brokerPermission`.
-    BrokerPermission(u32),
+    /// Settings of the configuration, checked; what is not named stays.
+    Config(Vec<Setting>),
 }
 
 /// A topic with what this core has found out about it.
@@ -260,8 +261,14 @@ impl Tables {
             TableChange::ConsumersGone(group) => {
                 self.consumers.borrow_mut().remove(&group);
             }
-            TableChange::BrokerPermission(perm) => self.broker_permission.set(perm),
+            TableChange::Config(_) => debug_assert!(false, "the configuration is the core's"),
         }
+        self.changed.notify();
+    }
+
+    /// `brokerPermission`.
+    pub fn set_broker_permission(&self, perm: u32) {
+        self.broker_permission.set(perm);
         self.changed.notify();
     }
 }
@@ -292,7 +299,7 @@ mod tests {
         assert!(tables.topic("orders").is_none());
 
         assert!(tables.broker_writable());
-        tables.apply(TableChange::BrokerPermission(PERM_READ));
+        tables.set_broker_permission(PERM_READ);
         assert!(!tables.broker_writable() && tables.broker_readable());
     }
 

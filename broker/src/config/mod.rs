@@ -5,6 +5,7 @@
 //! whose disregard would be dangerous (a slave, access control) is an error, so that the broker does not start.
 //! On failure: `ConfigError` names key, value and line.
 
+mod live;
 mod value;
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_M
 use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
 use crate::timers::DelayLevels;
+pub use live::{ChangeError, LIVE, LiveConfig, Setting};
 use value::Value;
 pub use value::{BrokerRole, Exporter, ExporterPort, FlushMode, Hours, OptionalIp};
 

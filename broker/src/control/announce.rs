@@ -70,9 +70,13 @@ impl<E: Env> Control<E> {
                 TableChange::Topic(settings) => Some(settings.name.clone()),
                 _ => None,
             };
+            let permission = self.core.config.broker_permission;
             self.core.publish(change);
             if let Some(topic) = topic {
                 self.registration.topic_changed(&topic);
+            }
+            if self.core.config.broker_permission != permission {
+                self.registration.all_changed();
             }
             announcements.done.advance(entry);
         }

@@ -16,6 +16,7 @@
 //! therefore be written piece by piece while the state moves on, as long as every entry since its beginning is
 //! replayed after it. On failure: an entry that cannot be read names its kind and byte; the broker does not start on it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use thiserror::Error;
@@ -27,6 +28,7 @@ use super::groups::{GroupConfig, Groups};
 use super::offsets::{Offsets, QueueOffsets};
 use super::topics::{TopicConfig, TopicError, TopicFilterType, Topics};
 use super::version::DataVersion;
+use crate::config::Setting;
 
 const FORMAT: u8 = 1;
 const SNAPSHOT_MAGIC: &[u8; 8] = b"RMQMETA1";
@@ -37,6 +39,7 @@ const GROUP: u8 = 3;
 const GROUP_GONE: u8 = 4;
 const OFFSETS: u8 = 5;
 const VERSIONS: u8 = 6;
+const SETTINGS: u8 = 7;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReplayError {
@@ -60,6 +63,8 @@ pub struct State {
     pub topics: Topics,
     pub groups: Groups,
     pub offsets: Offsets,
+    /// What requests have changed of the configuration.
+    settings: BTreeMap<Box<str>, Box<str>>,
 }
 
 fn begin(out: &mut Vec<u8>, kind: u8) {
@@ -124,6 +129,15 @@ pub fn offsets<'a>(
     }
 }
 
+pub fn settings<'a>(out: &mut Vec<u8>, settings: impl ExactSizeIterator<Item = &'a Setting>) {
+    begin(out, SETTINGS);
+    put_u64(out, settings.len() as u64);
+    for (key, value) in settings {
+        put_text(out, key);
+        put_text(out, value);
+    }
+}
+
 fn versions(out: &mut Vec<u8>, topics: DataVersion, groups: DataVersion) {
     begin(out, VERSIONS);
     put_version(out, topics);
@@ -131,6 +145,14 @@ fn versions(out: &mut Vec<u8>, topics: DataVersion, groups: DataVersion) {
 }
 
 impl State {
+    pub fn settings(&self) -> impl Iterator<Item = (&Box<str>, &Box<str>)> {
+        self.settings.iter()
+    }
+
+    pub fn put_settings(&mut self, settings: &[Setting]) {
+        self.settings.extend(settings.iter().cloned());
+    }
+
     /// Applies one entry.
     pub fn replay(&mut self, entry: &[u8]) -> Result<(), ReplayError> {
         let reader = &mut Reader::new(entry);
@@ -176,6 +198,12 @@ impl State {
             VERSIONS => {
                 self.topics.restore_version(read_version(reader)?);
                 self.groups.restore_version(read_version(reader)?);
+            }
+            SETTINGS => {
+                for _ in 0..reader.u64()? {
+                    let (key, value) = (reader.text()?, reader.text()?);
+                    self.settings.insert(key.into(), value.into());
+                }
             }
             other => return Err(ReplayError::Kind(other)),
         }
@@ -236,6 +264,10 @@ impl SnapshotWriter {
     pub fn begin(state: &State) -> Self {
         let mut out = SNAPSHOT_MAGIC.to_vec();
         put_framed(&mut out, |entry| versions(entry, state.topics.version(), state.groups.version()));
+        // In one piece: there are at most as many as there are keys.
+        let changed: Vec<Setting> =
+            state.settings().map(|(key, value)| (key.clone(), value.clone())).collect();
+        put_framed(&mut out, |entry| settings(entry, changed.iter()));
         Self { out, at: Position::Topics(None) }
     }
 

@@ -24,6 +24,7 @@ pub mod offsets;
 mod online;
 mod plane;
 pub mod registration;
+mod settings;
 pub mod system_topics;
 pub mod topics;
 pub mod version;
@@ -109,6 +110,8 @@ pub struct Control<E: Env> {
     log: MetaLog<E>,
     last_entry: Cell<u64>,
     entry_at_start: u64,
+    /// How often the configuration was changed since the start.
+    settings_changed: Cell<usize>,
     /// Of the last snapshot.
     snapshot_bytes: Cell<u64>,
     announcements: Announcements,
@@ -126,6 +129,7 @@ impl<E: Env> Control<E> {
     pub fn start(core: &Rc<Core<E>>, metadata: Metadata<E>, utc_offset_secs: i32) -> Rc<Self> {
         let Metadata { log, mut state, snapshot_bytes } = metadata;
         let now = core.env.now_ms();
+        settings::restore(core, &state);
         let system = SystemTopics::of(&core.config, core.placement.shards());
         // Not journalled: they follow from the configuration, and are made anew at each start. Putting them moves the
         // table's version, so that name servers that knew us before the restart look at the topics again.
@@ -158,6 +162,7 @@ impl<E: Env> Control<E> {
             history: History::default(),
             last_entry: Cell::new(log.last_lsn()),
             entry_at_start: log.last_lsn(),
+            settings_changed: Cell::new(0),
             snapshot_bytes: Cell::new(snapshot_bytes),
             log,
             announcements: Announcements::default(),

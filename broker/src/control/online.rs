@@ -108,10 +108,10 @@ impl<E: Env> Control<E> {
 
     /// The task that drops clients which have fallen silent, and leases that have run out.
     pub(super) async fn expire_silent_clients(self: Rc<Self>) {
-        let timeout = i64::try_from(self.core.config.channel_expired_timeout_ms).unwrap_or(i64::MAX);
         let stop = &self.core.lifecycle.stop;
         while !stop.is_signalled() {
             self.core.env.sleep(EXPIRY_SCAN).or(stop.wait()).await;
+            let timeout = i64::try_from(self.core.config.channel_expired_timeout_ms).unwrap_or(i64::MAX);
             let mut more = true;
             while more {
                 let (lost, again) =

@@ -66,6 +66,7 @@ impl<E: Env> ControlPlane<E> for Control<E> {
             code::CLEAN_EXPIRED_CONSUMEQUEUE | code::CLEAN_UNUSED_TOPIC | code::DELETE_EXPIRED_COMMITLOG => {
                 handlers::clean::handle(control, request)
             }
+            code::UPDATE_BROKER_CONFIG => handlers::update_broker_config::handle(control, request),
             code::GET_BROKER_CONFIG => handlers::broker_config::handle(control, request),
             code::GET_BROKER_RUNTIME_INFO => handlers::runtime_info::handle(control, request),
             other => {
@@ -145,6 +146,7 @@ fn is_change(request: i32) -> bool {
             | code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
             | code::DELETE_SUBSCRIPTIONGROUP
             | code::CLONE_GROUP_OFFSET
+            | code::UPDATE_BROKER_CONFIG
             | code::INVOKE_BROKER_TO_RESET_OFFSET
     )
 }

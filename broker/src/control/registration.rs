@@ -118,6 +118,15 @@ impl<E: Env> Registration<E> {
         }
     }
 
+    /// What is told of every topic has changed.
+    pub(super) fn all_changed(&self) {
+        self.changes.set(self.changes.get() + 1);
+        for server in self.servers.borrow().iter() {
+            server.pending.borrow_mut().all = true;
+            server.changed.notify();
+        }
+    }
+
     /// Every name server that is up has been told of all changes so far, or could not be.
     pub(super) async fn all_registered(&self) {
         let wanted = self.changes.get();

@@ -1,4 +1,5 @@
-//! GET_BROKER_CONFIG (26): every key that has an effect here, with its present value, as properties text.
+//! GET_BROKER_CONFIG (26): every key that has an effect here, with its present value, as properties text; but not where things lie
+//! on the broker's machine.
 
 use std::rc::Rc;
 
@@ -15,9 +16,9 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     let mut config = (*control.core.config).clone();
     // Port 0 in the file is another one by now.
     config.listen_port = control.core.identity.store_host.port();
-    let body = config.properties_text();
-    // The configuration is read at start and does not change afterwards.
-    let version = DataVersion { timestamp: control.started_ms, ..DataVersion::default() };
+    let body = config.shown_text();
+    let counter = control.settings_changed() as i64;
+    let version = DataVersion { timestamp: control.started_ms, counter, ..DataVersion::default() };
     let version = json_dialect::to_vec(&version);
     request.responder().answer(|out, opaque| {
         let mut writer = begin_response(out, Serialization::Json, response_code::SUCCESS, opaque, 0, None);

@@ -55,6 +55,7 @@ pub mod topic_stats;
 pub mod topics_of_group;
 pub mod unlock_batch;
 pub mod unregister_client;
+pub mod update_broker_config;
 pub mod update_consumer_offset;
 pub mod update_group;
 pub mod update_group_list;

@@ -37,11 +37,11 @@ const STALE_MAX: usize = 1024;
 pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
     let local = core.local(shard).expect("the task is started for a local shard");
     let book = local.halves.clone();
-    let interval = i64::try_from(core.config.transaction_check_interval_ms).unwrap_or(i64::MAX / 2);
     // How often each was asked about.
     let mut asked: HashMap<u64, u32> = HashMap::new();
     loop {
         let taken = book.due(CHECKS_PER_TURN, DELIVERY_BYTES_PER_TURN.min(book.slice_bytes())).await;
+        let interval = i64::try_from(core.config.transaction_check_interval_ms).unwrap_or(i64::MAX / 2);
         let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
         offsets.sort_unstable();
         let records = match book.records(&offsets).await {

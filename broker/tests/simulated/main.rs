@@ -17,5 +17,6 @@ mod pressure;
 mod request_reply;
 mod reset_offset;
 mod send_back;
+mod settings;
 mod sql_filter;
 mod transactions;

@@ -347,6 +347,9 @@ pub const ENDS_PER_CORE_MAX: usize = 4096;
 /// Half messages whose producers are asked at once, by one shard.
 pub const CHECKS_PER_TURN: usize = 64;
 
+/// Changes of a broker's configuration by request between two starts: each keeps about a KiB on each core.
+pub const CONFIG_CHANGES_MAX: usize = 10_000;
+
 /// Entries of a queue's index in one answer: 150 bytes each as text.
 pub const QUEUE_INDEX_ENTRIES_PER_ANSWER: u32 = 4096;
 

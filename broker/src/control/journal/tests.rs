@@ -12,6 +12,7 @@ enum Change {
     Group(u8, i32),
     GroupGone(u8, bool),
     Commit(u8, u8, u32, i64),
+    Setting(u8, u8),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -21,6 +22,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         (0u8..3, 0i32..9).prop_map(|(g, r)| Change::Group(g, r)),
         (0u8..3, any::<bool>()).prop_map(|(g, o)| Change::GroupGone(g, o)),
         (0u8..3, 0u8..4, 0u32..3, any::<i64>()).prop_map(|(g, t, q, o)| Change::Commit(g, t, q, o)),
+        (0u8..3, any::<u8>()).prop_map(|(k, v)| Change::Setting(k, v)),
     ];
     proptest::collection::vec(change, 0..60)
 }
@@ -53,6 +55,11 @@ fn make(state: &mut State, change: &Change, now: i64) -> Option<Vec<u8>> {
             }
             Some(entry(|out| group_gone(out, &name, *with_offsets, version)))
         }
+        Change::Setting(key, value) => {
+            let changed: [Setting; 1] = [(format!("k{key}").into(), value.to_string().into())];
+            state.put_settings(&changed);
+            Some(entry(|out| settings(out, changed.iter())))
+        }
         Change::Commit(g, t, queue, offset) => {
             let (g, t) = (format!("g{g}"), format!("t{t}"));
             state.offsets.commit(&g, &t, *queue, *offset).unwrap();
@@ -71,7 +78,8 @@ fn shown(state: &State) -> String {
         at = Some((g.clone(), t.clone()));
     }
     let versions = (state.topics.version(), state.groups.version());
-    format!("{topics:?} {groups:?} {offsets:?} {versions:?}")
+    let settings: Vec<_> = state.settings().collect();
+    format!("{topics:?} {groups:?} {offsets:?} {versions:?} {settings:?}")
 }
 
 proptest! {
