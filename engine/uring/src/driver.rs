@@ -318,7 +318,9 @@ impl Driver {
     }
 
     fn feed_starved(&self) {
-        for _ in 0..self.starved.borrow().len() {
+        // Not in the loop's head: what is borrowed there stays borrowed in the loop.
+        let waiting = self.starved.borrow().len();
+        for _ in 0..waiting {
             if self.bufs.posted() == 0 {
                 break;
             }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ringmq_io::limits::RECV_BUFS;
 use ringmq_io::sync::{Event, Stop};
 use ringmq_io::{Chunk, Class, Disk, Env, Lanes, Listener, Mesh, Net, Sharing, Stream, deadline};
 use ringmq_uring::{LaunchError, UringEnv, UringStream, cpu, run, signals};
@@ -136,6 +137,50 @@ fn paused_streams_leave_buffers_to_others() {
 #[test]
 fn neglected_streams_leave_buffers_to_others() {
     run(1, |env| crowded(env, false)).unwrap();
+}
+
+/// Requests that wait (for room in the ring, say) keep the buffers that they came in.
+#[test]
+fn streams_go_on_after_all_buffers_were_kept() {
+    run(1, |env| async move {
+        const TOTAL: usize = 32 << 20;
+        let (mut streams, mut senders) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (near, far) = pair(&env).await;
+            senders.push(beside(&env, send_all(near, TOTAL, 1 << 20)));
+            streams.push((far, 0));
+        }
+        for _ in 0..3 {
+            let mut kept = Vec::new();
+            // Until no stream gets anything more, or (what is not taken at once is copied out of its buffer when few are
+            // left) more than there are buffers.
+            while kept.len() < 2 * RECV_BUFS {
+                let mut got = false;
+                for (stream, pos) in &mut streams {
+                    let waited = deadline(&env, Duration::from_millis(20), stream.recv()).await;
+                    if let Ok(received) = waited {
+                        let bytes = received.unwrap().expect("not the end");
+                        let right = |(at, byte): (usize, &u8)| *byte == pattern(*pos + at);
+                        assert!(bytes.iter().enumerate().all(right), "wrong bytes after {pos}");
+                        *pos += bytes.len();
+                        kept.push(bytes);
+                        got = true;
+                    }
+                }
+                if !got {
+                    break;
+                }
+            }
+            assert!(kept.len() >= RECV_BUFS / 2, "{} buffers were received", kept.len());
+        }
+        for (stream, pos) in streams {
+            deadline(&env, PATIENCE, receive_all(&stream, pos, TOTAL)).await.expect("all bytes");
+        }
+        for sender in senders {
+            sender.await;
+        }
+    })
+    .unwrap();
 }
 
 #[test]
