@@ -29,7 +29,7 @@ pub enum Command {
     Bench(ringmq_bench::BenchArgs),
     /// Watch a broker: rates, turns, rings, stalls and busy topics, core by core
     Top(ringmq_tools::TopArgs),
-    /// Ask a broker
+    /// Administer brokers and name servers, RingMQ's and Apache's: by noun and verb
     Admin(ringmq_tools::AdminArgs),
     /// Look at a store that no broker has open: check it, list it, print messages
     Dump(ringmq_tools::DumpArgs),
@@ -117,6 +117,13 @@ mod tests {
             "ringmq dump messages TopicTest --queue 0 --from 10 --count 5 --export out",
             "ringmq dump recovery",
             "ringmq admin latency --admin 127.0.0.1:5557 --json",
+            "ringmq admin -n 127.0.0.1:9876 topic list --all --json",
+            "ringmq admin topic create orders --queues 4 --update",
+            "ringmq admin topic delete orders --dry-run",
+            "ringmq admin cluster",
+            "ringmq admin broker status 127.0.0.1:10911",
+            "ringmq admin broker config broker-a",
+            "ringmq admin broker config set a=1 b=2 --broker broker-a",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

@@ -19,7 +19,7 @@ mod payload;
 mod process;
 mod producer;
 mod report;
-mod rpc;
+pub mod rpc;
 mod send;
 mod target;
 

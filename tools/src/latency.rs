@@ -6,7 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 use ringmq_broker::admin::document::Document;
 
-use crate::{LatencyArgs, fetch, show};
+use crate::{AdminAddress, fetch, show};
 
 /// In the order of a message's way, and what each is.
 const STAGES: [(&str, &str); 8] = [
@@ -22,10 +22,10 @@ const STAGES: [(&str, &str); 8] = [
 
 const QUANTILES: [(f64, &str); 4] = [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9")];
 
-pub fn run(args: &LatencyArgs) -> Result<()> {
-    let document = fetch::document(&args.address.admin)?;
+pub fn run(address: &AdminAddress, as_json: bool) -> Result<()> {
+    let document = fetch::document(&address.admin)?;
     let stages = by_stage(&document);
-    print!("{}", if args.json { json(&stages) } else { table(&document, &stages) });
+    print!("{}", if as_json { json(&stages) } else { table(&document, &stages) });
     Ok(())
 }
 

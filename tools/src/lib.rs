@@ -1,9 +1,10 @@
-//! Tools for operators. `ringmq top` and `ringmq admin` talk to a broker's admin port, `ringmq dump` looks at a store that no
-//! broker has open.
+//! Tools for operators. `ringmq admin` asks brokers and name servers as RocketMQ's own tools do, `ringmq top` and `ringmq admin latency`
+//! a broker's admin port; `ringmq dump` looks at a store that no broker has open.
 //!
-//! Owns: an HTTP client of a few lines, the screens, the tables, the files as an environment. Invariants: plain blocking code in a process of its own, never in
+//! Owns: the administration verbs, an HTTP client of a few lines, the screens, the tables, the files as an environment. Invariants: plain blocking code in a process of its own, never in
 //! a broker's; every wait has a limit. On failure: an error that names the address.
 
+mod admin;
 mod dump;
 mod fetch;
 mod latency;
@@ -11,8 +12,9 @@ mod screen;
 mod show;
 mod top;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
+pub use admin::{AdminArgs, run as admin};
 pub use dump::{DumpArgs, run as dump};
 pub use top::run as top;
 
@@ -34,33 +36,6 @@ pub struct TopArgs {
     /// Print one screen as text and end
     #[arg(long)]
     pub once: bool,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct AdminArgs {
-    #[command(subcommand)]
-    pub command: AdminCommand,
-}
-
-#[derive(Subcommand, Clone, Debug)]
-pub enum AdminCommand {
-    /// Where time goes: percentiles of each stage of a message's way, since the broker was started
-    Latency(LatencyArgs),
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct LatencyArgs {
-    #[command(flatten)]
-    pub address: AdminAddress,
-    /// As one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-pub fn admin(args: &AdminArgs) -> anyhow::Result<()> {
-    match &args.command {
-        AdminCommand::Latency(args) => latency::run(args),
-    }
 }
 
 /// `1`, `0.5`, `2s`, `500ms`.
