@@ -5,13 +5,22 @@ mod harness;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use harness::process::Process;
-use harness::remoting::{ANSWER, Remote, send_header};
+use harness::remoting::{ANSWER, Heard, Remote, send_header};
 use harness::scratch;
 use harness::server::{Server, Standalone};
+use ringmq_wire::Serialization;
 use ringmq_wire::code::{request_code, response_code};
+use ringmq_wire::encode::begin_response;
+use ringmq_wire::json_dialect::{
+    ConsumerData, HeartbeatData, MessageQueue, RegisterBrokerBody, TopicConfig, to_vec,
+};
+use ringmq_wire::subscription::SubscriptionData;
 use serde_json::{Value, json};
 
 const END: Duration = Duration::from_secs(60);
@@ -153,37 +162,214 @@ fn brokers_tell_their_state_and_take_a_configuration() {
     tool.refused(&["broker", "status", &broker], &format!("connect to {broker}"));
 }
 
-/// A broker that was killed is in the name server's tables for a while.
+/// A broker that the name server still knows: one that registered and whose connection to the name server stands, but which takes no
+/// connections.
 #[test]
-fn a_broker_that_is_down_is_named() {
+fn a_broker_that_does_not_answer_is_named() {
     let dir = scratch();
-    let names = Server::ringmq(&["namesrv", "-p", "0"], dir.path());
-    let conf = dir.path().join("broker.conf");
-    let store = dir.path().join("store");
-    let text = format!(
-        "brokerName=lonely\nlistenPort=0\nbrokerIP1=127.0.0.1\nstorePathRootDir={}\n",
-        store.display()
-    );
-    std::fs::write(&conf, text).expect("write broker.conf");
-    let conf = conf.to_string_lossy().into_owned();
-    let broker = Server::ringmq(&["broker", "-c", &conf, "-n", names.namesrv(), "--shards", "1"], dir.path());
-    let tool = Tool { namesrv: names.namesrv(), dir: dir.path() };
-    tool.text(&["topic", "create", "lost"]);
-    let address = broker.broker().to_owned();
-    broker.crash();
-    // The kernel may keep the port of a killed process for a moment.
-    let deadline = Instant::now() + ANSWER;
-    while std::net::TcpStream::connect(&address).is_ok() {
-        assert!(Instant::now() < deadline, "{address} still takes connections");
+    let server = Server::ringmq(&["namesrv", "-p", "0"], dir.path());
+    let tool = Tool { namesrv: server.namesrv(), dir: dir.path() };
+    let address = "127.0.0.1:1";
+    let mut body = RegisterBrokerBody::default();
+    // A single topic would be taken for an addition to a registration before.
+    for name in ["lost", "other"] {
+        let topic = TopicConfig { topic_name: name.into(), ..TopicConfig::default() };
+        body.topic_config_serialize_wrapper.topic_config_table.insert(name.into(), topic);
     }
-    // The name server has noticed the end of the connection, or not yet.
-    let (output, good) = tool.run(&["topic", "show", "lost"]);
-    assert!(!good && (output.contains(&address) || output.contains("no broker has topic lost")), "{output}");
-    let cluster = tool.json(&["cluster"]);
-    let brokers = cluster["brokers"].as_array().expect("a list");
-    assert!(
-        brokers.iter().all(|broker| broker["state"].as_str().is_some_and(|s| s.contains("connect to"))),
-        "{cluster}"
+    let header = [
+        ("brokerName", "lonely"),
+        ("brokerAddr", address),
+        ("clusterName", "c"),
+        ("haServerAddr", ""),
+        ("brokerId", "0"),
+    ];
+    let mut broker = Remote::connect(server.namesrv());
+    let registered = broker.ask(request_code::REGISTER_BROKER, &header, &to_vec(&body));
+    assert_eq!(registered.code, response_code::SUCCESS, "{registered:?}");
+
+    let row = &tool.json(&["cluster"])["brokers"][0];
+    assert_eq!(
+        (&row["broker"], &row["version"], &row["in_per_second"]),
+        (&json!("lonely"), &json!(null), &json!(null))
     );
-    names.stop();
+    assert!(row["state"].as_str().is_some_and(|state| state.contains("connect to 127.0.0.1:1")), "{row}");
+    assert_eq!(names(&tool.json(&["topic", "list"])["topics"], "topic"), ["lost", "other"]);
+    for verb in [
+        &["topic", "show", "lost"][..],
+        &["topic", "create", "more"],
+        &["topic", "delete", "lost"],
+        &["broker", "status"],
+        &["group", "list"],
+        &["group", "lag", "g"],
+        &["group", "clients", "g"],
+        &["offset", "reset", "g", "lost", "--to", "latest"],
+    ] {
+        tool.refused(verb, "connect to 127.0.0.1:1");
+    }
+    server.stop();
+}
+
+/// A consumer that is online in a thread of its own, and tells which queue it has.
+struct Consumer {
+    stop: Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Consumer {
+    fn start(broker: &str, group: &str, client: &str, queue: MessageQueue) -> Self {
+        let mut remote = Remote::connect(broker);
+        let subscription = SubscriptionData { topic: queue.topic.clone(), ..SubscriptionData::default() };
+        let group = ConsumerData {
+            group_name: group.into(),
+            subscription_data_set: vec![subscription],
+            ..ConsumerData::default()
+        };
+        let beat = HeartbeatData {
+            client_id: client.into(),
+            consumer_data_set: vec![group],
+            ..HeartbeatData::default()
+        };
+        let frame = remote.request(request_code::HEART_BEAT, &[], &to_vec(&beat));
+        remote.write(&frame).expect("send a heartbeat");
+        // That the group has changed is told before.
+        loop {
+            match remote.hear(ANSWER) {
+                Heard::Answer(told) if told.code == request_code::NOTIFY_CONSUMER_IDS_CHANGED => {}
+                Heard::Answer(answer) => {
+                    assert_eq!(
+                        (answer.opaque, answer.code),
+                        (remote.opaque(), response_code::SUCCESS),
+                        "{answer:?}"
+                    );
+                    break;
+                }
+                other => panic!("no answer to a heartbeat: {other:?}"),
+            }
+        }
+        let (stop, stopped) = channel();
+        let queue = String::from_utf8(to_vec(&queue)).expect("text");
+        let info = format!(r#"{{"mqTable":{{{queue}:{{"locked":false}}}},"properties":{{}}}}"#);
+        let thread = std::thread::spawn(move || {
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                match remote.hear(Duration::from_millis(20)) {
+                    Heard::Answer(asked) if asked.code == request_code::GET_CONSUMER_RUNNING_INFO => {
+                        let mut frame = Vec::new();
+                        begin_response(
+                            &mut frame,
+                            Serialization::Json,
+                            response_code::SUCCESS,
+                            asked.opaque,
+                            0,
+                            None,
+                        )
+                        .finish(info.as_bytes())
+                        .expect("an answer fits a frame");
+                        remote.write(&frame).expect("answer");
+                    }
+                    Heard::Answer(_) | Heard::Silence => {}
+                    Heard::Closed => return,
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.stop.send(());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "the consumer's thread panicked");
+    }
+}
+
+#[test]
+fn groups_are_looked_at_moved_and_deleted() {
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).shards(2).start();
+    let tool = Tool { namesrv: server.namesrv(), dir: dir.path() };
+    tool.text(&["topic", "create", "orders", "--queues", "2"]);
+    let broker_name =
+        tool.json(&["topic", "show", "orders"])["brokers"][0]["broker"].as_str().expect("a name").to_owned();
+    send(&server, "orders", 0, 6);
+    // Later than all messages of queue 0, by the clock that stamps them.
+    let stored = tool.json(&["topic", "show", "orders"])["queues"][0]["last_message"].clone();
+    let stored =
+        DateTime::parse_from_rfc3339(stored.as_str().expect("a time")).expect("a time").timestamp_millis();
+    let between = stored + 1;
+    let deadline = Instant::now() + ANSWER;
+    while chrono::Utc::now().timestamp_millis() <= between {
+        assert!(Instant::now() < deadline, "the clock stands still");
+    }
+    send(&server, "orders", 0, 1);
+    send(&server, "orders", 1, 3);
+
+    for verb in
+        [&["group", "lag", "billing"][..], &["group", "clients", "billing"], &["group", "delete", "billing"]]
+    {
+        tool.refused(verb, "no broker has group billing");
+    }
+    let queue = MessageQueue { broker_name, queue_id: 1, topic: "orders".into() };
+    let consumer = Consumer::start(server.broker(), "billing", "client-7", queue);
+    let mut remote = Remote::connect(server.broker());
+    for (queue, offset) in [("0", "4"), ("1", "3")] {
+        let commit =
+            [("consumerGroup", "billing"), ("topic", "orders"), ("queueId", queue), ("commitOffset", offset)];
+        let answer = remote.ask(request_code::UPDATE_CONSUMER_OFFSET, &commit, b"");
+        assert_eq!(answer.code, response_code::SUCCESS, "{answer:?}");
+    }
+
+    assert_eq!(names(&tool.json(&["group", "list"])["groups"], "group"), ["billing"]);
+    assert!(
+        names(&tool.json(&["group", "list", "--all"])["groups"], "group")
+            .contains(&"TOOLS_CONSUMER".to_owned())
+    );
+    let lag = tool.json(&["group", "lag", "billing", "--topic", "orders"]);
+    assert_eq!(lag["total_lag"], 3, "{lag}");
+    let shown =
+        |lag: &Value, column: &str| [lag["queues"][0][column].clone(), lag["queues"][1][column].clone()];
+    assert_eq!(shown(&lag, "broker_offset"), [7, 3]);
+    assert_eq!(shown(&lag, "consumer_offset"), [4, 3]);
+    assert_eq!(shown(&lag, "lag"), [3, 0]);
+    assert_eq!(shown(&lag, "client"), [Value::Null, "client-7".into()]);
+    assert_eq!(tool.json(&["group", "lag", "billing"])["total_lag"], 3);
+    tool.refused(&["group", "lag", "billing", "--topic", "nothing"], "no broker has topic nothing");
+    let clients = tool.json(&["group", "clients", "billing"]);
+    assert_eq!(names(&clients["clients"], "client"), ["client-7"]);
+    assert_eq!((&clients["online"], &clients["subscriptions"][0]["topic"]), (&json!(true), &json!("orders")));
+
+    let reset = |to: &str, more: &[&str]| {
+        let moved = tool.json(&[&["offset", "reset", "billing", "orders", "--to", to], more].concat());
+        [shown(&moved, "from"), shown(&moved, "to")]
+    };
+    let now = || shown(&tool.json(&["group", "lag", "billing", "--topic", "orders"]), "consumer_offset");
+    for to in ["earliest", "latest", &between.to_string()] {
+        let before = now();
+        let would = reset(to, &["--dry-run"]);
+        assert_eq!(now(), before, "a dry run to {to} moved the group");
+        assert_eq!(reset(to, &[]), would, "{to}");
+        assert_eq!([before, now()], would, "{to}");
+    }
+    assert_eq!(now(), [6, 0]);
+    tool.refused(&["offset", "reset", "nobody", "orders", "--to", "latest"], "no broker has group nobody");
+    tool.refused(&["offset", "reset", "billing", "nothing", "--to", "latest"], "no broker has topic nothing");
+
+    assert_eq!(tool.json(&["group", "delete", "billing", "--dry-run"])["online"], 1);
+    tool.refused(&["group", "delete", "billing"], "client-7");
+    drop(consumer);
+    let deadline = Instant::now() + ANSWER;
+    while tool.json(&["group", "clients", "billing"])["online"] == true {
+        assert!(Instant::now() < deadline, "the client has not left");
+    }
+    assert_eq!(
+        tool.json(&["group", "delete", "billing", "--dry-run"])["deleted"][0]["address"],
+        server.broker()
+    );
+    assert_eq!(now(), [6, 0]);
+    tool.text(&["group", "delete", "billing"]);
+    tool.refused(&["group", "lag", "billing"], "no broker has group billing");
+    assert_eq!(tool.json(&["group", "list"])["groups"], json!([]));
+    let retry = &tool.json(&["topic", "list", "--all"])["topics"];
+    assert!(!names(retry, "topic").iter().any(|topic| topic.contains("billing")), "{retry}");
+    server.stop();
 }

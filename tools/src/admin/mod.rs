@@ -6,6 +6,9 @@
 
 mod broker;
 mod cluster;
+mod group;
+mod offset;
+mod place;
 mod report;
 mod session;
 mod topic;
@@ -39,6 +42,12 @@ pub enum AdminCommand {
     /// Topics: list, show, create, delete
     #[command(subcommand)]
     Topic(topic::Verb),
+    /// Consumer groups: list, lag, clients, delete
+    #[command(subcommand)]
+    Group(group::Verb),
+    /// Where groups are: reset
+    #[command(subcommand)]
+    Offset(offset::Verb),
     /// All brokers, whether they answer, and how busy they are
     Cluster,
     /// One broker: status, configuration
@@ -54,6 +63,8 @@ pub fn run(args: &AdminArgs) -> Result<()> {
         AdminCommand::Latency(address) => return latency::run(address, args.json),
         AdminCommand::Cluster => cluster::show(&mut session)?,
         AdminCommand::Topic(verb) => topic::run(&mut session, verb)?,
+        AdminCommand::Group(verb) => group::run(&mut session, verb)?,
+        AdminCommand::Offset(verb) => offset::run(&mut session, verb)?,
         AdminCommand::Broker(verb) => broker::run(&mut session, verb)?,
     };
     report.print(args.json);

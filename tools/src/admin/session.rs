@@ -23,6 +23,7 @@ pub struct Answer {
     pub code: i32,
     /// With address, code and remark, for when the code is not what was hoped for.
     pub refusal: String,
+    pub fields: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
@@ -34,6 +35,11 @@ impl Answer {
 
     pub fn body<T: DeserializeOwned>(&self) -> Result<T> {
         Ok(json_dialect::read(&self.body)?)
+    }
+
+    pub fn number(&self, field: &str) -> Result<i64> {
+        let text = self.fields.get(field).with_context(|| format!("an answer without {field}"))?;
+        text.parse().with_context(|| format!("an answer with {field} {text:?}"))
     }
 }
 
@@ -67,8 +73,10 @@ impl Session {
         let rpc = self.connections.get_mut(address).expect("just connected");
         let name = request_code::name(code).unwrap_or("request");
         let answer = rpc.call_with_body(code, header, body, |command| {
+            let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
             Ok(Answer {
                 code: command.code,
+                fields: command.ext.iter().map(text).collect(),
                 refusal: refused(&format!("{address} refuses {name}"), command).to_string(),
                 body: command.body.to_vec(),
             })

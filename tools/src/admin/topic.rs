@@ -158,7 +158,7 @@ fn make(session: &mut Session, create: &Create) -> Result<Report> {
 }
 
 /// The brokers first: as long as one of them has the topic, it would tell the name server again.
-fn delete(session: &mut Session, topic: &str, dry_run: bool) -> Result<Report> {
+pub fn delete(session: &mut Session, topic: &str, dry_run: bool) -> Result<Report> {
     let brokers = masters_of(&session.route(topic)?);
     let mut table = Table::new(&["broker", "cluster", "address", "queues", "messages"]);
     for broker in brokers {
