@@ -373,3 +373,129 @@ fn groups_are_looked_at_moved_and_deleted() {
     assert!(!names(retry, "topic").iter().any(|topic| topic.contains("billing")), "{retry}");
     server.stop();
 }
+
+#[test]
+fn messages_are_sent_found_shown_and_followed() {
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).shards(2).start();
+    let tool = Tool { namesrv: server.namesrv(), dir: dir.path() };
+    tool.text(&["topic", "create", "orders", "--queues", "2"]);
+    let send = |body: &str, more: &[&str]| {
+        tool.json(&[&["message", "send", "orders", "--body", body], more].concat())
+    };
+    let first = send(
+        "first",
+        &["--tag", "A", "--key", "k1", "--key", "k2", "--property", "colour=red=ish", "--queue", "1"],
+    );
+    assert_eq!((&first["queue"], &first["offset"]), (&json!(1), &json!(0)));
+    // These tags have the same Java hash code, which is what a broker compares.
+    send("second", &["--tag", "Aa", "--key", "k2"]);
+    send("third", &["--tag", "BB"]);
+    let file = dir.path().join("body");
+    std::fs::write(&file, [0xff, 0, 0x1b]).expect("write a body");
+    tool.text(&["message", "send", "orders", "--file", &file.to_string_lossy()]);
+
+    let (id, offset_id) =
+        (first["message_id"].as_str().expect("an id"), first["offset_id"].as_str().expect("an id"));
+    let by_offset = tool.json(&["message", "show", offset_id]);
+    let by_id = tool.json(&["message", "show", id, "--topic", "orders"]);
+    assert_eq!(by_offset, by_id);
+    assert_eq!(
+        (&by_id["body"], &by_id["message_id"], &by_id["offset_id"]),
+        (&json!("first"), &json!(id), &json!(offset_id))
+    );
+    let own = &by_id["properties"];
+    assert_eq!(
+        (&own["colour"], &own["TAGS"], &own["KEYS"]),
+        (&json!("red=ish"), &json!("A"), &json!("k1 k2"))
+    );
+
+    let bodies = |found: &Value| names(&found["messages"], "body");
+    let both = tool.json(&["message", "find", "orders", "--key", "k2"]);
+    let mut both = bodies(&both);
+    both.sort();
+    assert_eq!(both, ["first", "second"]);
+    assert_eq!(bodies(&tool.json(&["message", "find", "orders", "--key", "k1"])), ["first"]);
+
+    let tail = |more: &[&str]| -> Vec<Value> {
+        let text = tool.text(&[&["message", "tail", "orders", "--json"], more].concat());
+        text.lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    };
+    let read = |more: &[&str]| -> Vec<String> {
+        let mut bodies: Vec<_> =
+            tail(more).iter().map(|m| m["body"].as_str().unwrap_or("-").to_owned()).collect();
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(read(&[]), ["-", "first", "second", "third"]);
+    assert_eq!(read(&["--tag", "Aa"]), ["second"]);
+    assert_eq!(read(&["--tag", "A", "--tag", "BB"]), ["first", "third"]);
+    assert_eq!(tail(&["--count", "2"]).len(), 2);
+    assert_eq!(read(&["--from", "latest"]).len(), 0);
+    assert_eq!(read(&["--from", "2020-01-01"]).len(), 4);
+    assert_eq!(read(&["--from", "2100-01-01"]).len(), 0);
+    let line = tool.text(&["message", "tail", "orders", "--tag", "A"]);
+    assert!(line.contains("queue 1 offset 0 tag A keys k1 k2  first"), "{line}");
+
+    // More than one pull takes, in order of each queue.
+    let mut remote = Remote::connect(server.broker());
+    for _ in 0..150 {
+        assert_eq!(remote.send(send_header("orders", 0), b"many").code, response_code::SUCCESS);
+    }
+    let offsets: Vec<_> =
+        tail(&[]).iter().filter(|m| m["queue"] == 0).map(|m| m["offset"].as_i64()).collect();
+    assert!(offsets.len() >= 150 && offsets.is_sorted(), "{offsets:?}");
+    assert_eq!(offsets.last(), Some(&Some(offsets.len() as i64 - 1)));
+
+    // Following: what comes after the start, until there is enough.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+    command.args([
+        "admin",
+        "-n",
+        server.namesrv(),
+        "message",
+        "tail",
+        "orders",
+        "-f",
+        "--tag",
+        "late",
+        "--count",
+        "2",
+    ]);
+    let mut follower = Process::start("follower", &mut command, dir.path());
+    let deadline = Instant::now() + ANSWER;
+    let mut sent = 0;
+    // It does not say when it has begun, hence several.
+    while follower.is_running() {
+        assert!(Instant::now() < deadline, "it does not end after {sent} messages");
+        send("fresh", &["--tag", "late"]);
+        sent += 1;
+    }
+    let (lines, status) = follower.finish(END);
+    assert!(
+        status.success() && lines.len() == 2 && lines.iter().all(|line| line.ends_with("fresh")),
+        "{lines:?}"
+    );
+
+    for (arguments, reason) in [
+        (&["send", "nothing", "--body", "x"][..], "no broker has topic nothing"),
+        (&["send", "orders", "--body", "x", "--queue", "9"], "no such queue"),
+        (&["send", "orders", "--body", "x", "--property", "TAGS=x"], "RocketMQ uses this name"),
+        (&["send", "orders", "--body", "x", "--property", "novalue"], "no ="),
+        (&["send", "orders", "--file", "/nothing/there"], "/nothing/there"),
+        (&["tail", "nothing"], "no broker has topic nothing"),
+        (&["find", "orders", "--key", "k"], "no message with the key k"),
+        (&["find", "nothing", "--key", "k"], "no broker has topic nothing"),
+        (&["show", "123"], "no message id"),
+        (&["show", id], "--topic says where"),
+        (&["show", id, "--topic", "nothing"], "no broker has topic nothing"),
+        (&["show", offset_id, "--topic", "orders"], "no message with the id"),
+        (&["show", &format!("{}7FFFFFFFFFFFFFFF", &offset_id[..16])], "can not find message"),
+    ] {
+        tool.refused(&[&["message"], arguments].concat(), reason);
+    }
+    server.stop();
+}

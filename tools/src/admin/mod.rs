@@ -7,10 +7,13 @@
 mod broker;
 mod cluster;
 mod group;
+mod message;
 mod offset;
 mod place;
 mod report;
 mod session;
+mod shown;
+mod tail;
 mod topic;
 
 use anyhow::Result;
@@ -45,6 +48,9 @@ pub enum AdminCommand {
     /// Consumer groups: list, lag, clients, delete
     #[command(subcommand)]
     Group(group::Verb),
+    /// Messages: send, tail, find, show
+    #[command(subcommand)]
+    Message(message::Verb),
     /// Where groups are: reset
     #[command(subcommand)]
     Offset(offset::Verb),
@@ -61,6 +67,7 @@ pub fn run(args: &AdminArgs) -> Result<()> {
     let mut session = Session::new(&args.namesrv);
     let report = match &args.command {
         AdminCommand::Latency(address) => return latency::run(address, args.json),
+        AdminCommand::Message(verb) => return message::run(&mut session, verb, args.json),
         AdminCommand::Cluster => cluster::show(&mut session)?,
         AdminCommand::Topic(verb) => topic::run(&mut session, verb)?,
         AdminCommand::Group(verb) => group::run(&mut session, verb)?,

@@ -97,15 +97,19 @@ impl Report {
     }
 }
 
-/// A value in a cell: control characters of what others have written must not reach a terminal.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Value::String(text) => plain(text),
         other => other.to_string(),
     }
+}
+
+/// Control characters of what others have written must not reach a terminal.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Milliseconds since the epoch; 0 and less are no time.

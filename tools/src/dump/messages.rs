@@ -147,7 +147,7 @@ fn as_line(record: &RecordView<'_>) -> String {
     )
 }
 
-fn as_json(record: &RecordView<'_>) -> Value {
+pub fn as_json(record: &RecordView<'_>) -> Value {
     let own: Map<String, Value> =
         properties::iter(record.properties).map(|(name, value)| (name.to_owned(), value.into())).collect();
     let mut value = json!({

@@ -13,6 +13,8 @@ mod segments;
 mod store;
 mod verify;
 
+pub use messages::as_json;
+
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
