@@ -37,8 +37,4 @@ impl RecordBytes {
             Some(part) => Cow::Owned([self.first.bytes(), part.bytes()].concat()),
         }
     }
-
-    pub fn parts(self) -> impl Iterator<Item = Part> {
-        std::iter::once(self.first).chain(self.second)
-    }
 }

@@ -39,7 +39,7 @@ impl<E: Env> Inner<E> {
                 Piece::Ring(extent, lease) => chunks.push(Chunk::Extent(extent, Some(lease))),
                 Piece::Cold(segment, list) => {
                     let push = |_: &Expected, bytes: RecordBytes| {
-                        bytes.parts().for_each(|part| push_merged(&mut chunks, part));
+                        push_record(&mut chunks, bytes);
                         ControlFlow::Continue(())
                     };
                     damaged += self.fetch_cold(&segment, &list, push).await?;
@@ -269,6 +269,14 @@ async fn read_window<F: File>(
     let stop = (last.position + u64::from(last.size)).next_multiple_of(BLOCK_U64).min(end);
     let buffer = file.read_at(start - base, (stop - start) as usize).await?;
     Ok((start, Rc::new(buffer)))
+}
+
+/// Chunks hold whole records, for those who read them one by one: what lies over the border of two buffers is copied.
+fn push_record<X: AsRef<[u8]>>(chunks: &mut Vec<Chunk<X>>, bytes: RecordBytes) {
+    match bytes.second {
+        None => push_merged(chunks, bytes.first),
+        Some(_) => chunks.push(Chunk::Owned(bytes.contiguous().into_owned())),
+    }
 }
 
 fn push_merged<X: AsRef<[u8]>>(chunks: &mut Vec<Chunk<X>>, part: Part) {
