@@ -92,6 +92,9 @@ final class Session implements AutoCloseable {
     DefaultMQPushConsumer newPushConsumer(String group, Inbox inbox) {
         DefaultMQPushConsumer consumer = configure(new DefaultMQPushConsumer(group));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Otherwise a listener that has just told the scenario of its messages may not have told the client that
+        // they are consumed when the client commits for the last time: they would come again.
+        consumer.setAwaitTerminationMillisWhenShutdown(10_000);
         if (inbox != null) {
             consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 inbox.addAll(messages);
