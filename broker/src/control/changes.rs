@@ -26,6 +26,9 @@ const SYS_FLAG_UNIT_SUB: i32 = 2;
 
 impl<E: Env> Control<E> {
     pub fn put_topic(&self, topic: TopicConfig) -> Result<(), TopicError> {
+        if self.leaving.contains(&topic.topic_name) {
+            return Err(TopicError::BeingDeleted { name: topic.topic_name });
+        }
         let topic = Rc::new(topic);
         let version = {
             let mut state = self.state.borrow_mut();
@@ -203,6 +206,7 @@ pub fn topic_refusal(error: &TopicError) -> Refusal {
     let code = match error {
         TopicError::NotCreatable { .. } => response_code::TOPIC_NOT_EXIST,
         TopicError::TooMany { .. } => response_code::SYSTEM_ERROR,
+        TopicError::BeingDeleted { .. } => response_code::SYSTEM_BUSY,
         TopicError::Name(_) | TopicError::Queues { .. } | TopicError::Perm { .. } => {
             response_code::INVALID_PARAMETER
         }

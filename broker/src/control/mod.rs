@@ -18,6 +18,7 @@ mod commits;
 mod convert;
 pub mod groups;
 pub mod journal;
+pub mod leaving;
 pub mod locks;
 pub mod names;
 pub mod offsets;
@@ -43,6 +44,7 @@ use announce::Announcements;
 pub use changes::{group_refusal, topic_refusal};
 use clients::Clients;
 use journal::{ReplayError, State};
+use leaving::Leaving;
 use locks::Locks;
 use registration::Registration;
 use system_topics::SystemTopics;
@@ -100,6 +102,7 @@ pub struct Control<E: Env> {
     pub clients: RefCell<Clients>,
     pub locks: RefCell<Locks>,
     pub resets: Resets,
+    pub leaving: Leaving,
     pub registration: Registration<E>,
     pub started_ms: i64,
     /// Of the local time, by which days begin.
@@ -154,6 +157,7 @@ impl<E: Env> Control<E> {
             clients: RefCell::default(),
             locks: RefCell::default(),
             resets: Resets::default(),
+            leaving: Leaving::default(),
             registration: Registration::new(),
             started_ms: now,
             utc_offset_secs,

@@ -53,6 +53,8 @@ pub enum TopicError {
     Perm { name: String, perm: i32 },
     #[error("topic {name} cannot be created: this broker has {TOPICS_MAX} topics already")]
     TooMany { name: String },
+    #[error("[RINGMQ_BUSY] topic {name} is being deleted; try again when its queues are gone")]
+    BeingDeleted { name: String },
     /// RocketMQ's answer to a sender is code 17 with this text in front.
     #[error("topic[{name}] not exist, apply first please! ({reason})")]
     NotCreatable { name: String, reason: String },

@@ -41,6 +41,7 @@ async fn drop_unused<E: Env>(control: &Rc<Control<E>>) -> Result<(), String> {
         if control.state.borrow().topics.contains(&topic) || control.system.contains(&topic) {
             continue;
         }
+        let _leave = control.leaving.begin(&topic);
         tracing::info!(topic = &*topic, "queues of a topic that is no more are dropped");
         control.core.drop_queues(&topic).await?;
     }

@@ -1,7 +1,7 @@
 //! DELETE_TOPIC_IN_BROKER (215): forget a topic, its messages, and what groups have consumed of it.
 //!
 //! The name servers are told by whoever deletes (216). Order: first the topic goes, so that no send can land in a queue
-//! that is being dropped, then the queues; both are durable when the answer comes. A crash in between leaves messages
+//! that is being dropped (nor can a new topic of that name be made, see `control::leaving`), then the queues; both are durable when the answer comes. A crash in between leaves messages
 //! that nobody can ask for; deleting again, or retention, takes them away.
 
 use std::rc::Rc;
@@ -51,6 +51,7 @@ fn with_pop_retry_topics<E: Env>(control: &Control<E>, topic: &str) -> Vec<Strin
 }
 
 async fn delete<E: Env>(control: &Rc<Control<E>>, topics: &[String]) -> Result<(), Refusal> {
+    let _leaves: Vec<_> = topics.iter().map(|topic| control.leaving.begin(topic)).collect();
     for topic in topics {
         // Deleting what is not there succeeds, and cleans up after a deletion that was cut short.
         control.remove_topic(topic);

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use crate::common::{Peer, Rig, Scene, each_seed, property, pull_header, send_header};
 use crate::name_server;
+use futures_lite::future::zip;
 use ringmq_broker::control::registration::NameServer;
 use ringmq_io::Env;
 use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
 use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
+use ringmq_wire::code::response_code::SYSTEM_BUSY;
 use ringmq_wire::encode::begin_request;
 use ringmq_wire::json_dialect::{self, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 use ringmq_wire::subscription::SubscriptionData;
@@ -312,6 +314,41 @@ fn topics_are_made_read_and_deleted() {
         let sent = peer.send(send_header("t", 2, ""), b"new").await;
         assert_eq!((sent.code, sent.queue_offset), (0, 0), "{}", sent.remark);
         assert_eq!(peer.pull(pull_header("t", 2, 0)).await.bodies(), ["new"]);
+    });
+}
+
+/// What is acknowledged in a new topic does not go with the queues of the old one of that name.
+#[test]
+fn a_topic_that_is_made_anew_while_it_is_deleted_keeps_its_messages() {
+    each_seed(SEEDS, |rig| async move {
+        let (deleter, maker) = (rig.connect(), rig.connect());
+        let mut refused = 0;
+        for _ in 0..10 {
+            assert_eq!(code_of(&make_topic(&maker, "t", 4).await), 0);
+            for queue in 0..4 {
+                maker.send(send_header("t", queue, ""), b"old").await;
+            }
+            let deleting = async {
+                let answer = deleter.ask(code::DELETE_TOPIC_IN_BROKER, &[("topic", "t")], b"").await;
+                assert_eq!(code_of(&answer), 0);
+            };
+            let making = async {
+                while topic_config(&maker, "t").await.is_ok() {}
+                while code_of(&make_topic(&maker, "t", 4).await) == SYSTEM_BUSY {
+                    refused += 1;
+                }
+                for queue in 0..4 {
+                    let sent = maker.send(send_header("t", queue, ""), b"new").await;
+                    assert_eq!((sent.code, sent.queue_offset), (0, 0), "{}", sent.remark);
+                }
+            };
+            zip(deleting, making).await;
+            for queue in 0..4 {
+                assert_eq!(maker.pull(pull_header("t", queue, 0)).await.bodies(), ["new"]);
+            }
+            assert_eq!(code_of(&deleter.ask(code::DELETE_TOPIC_IN_BROKER, &[("topic", "t")], b"").await), 0);
+        }
+        assert!(refused > 0, "nothing was made while the old one went");
     });
 }
 
