@@ -10,13 +10,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::Env;
+use ringmq_io::limits::RELAYS_MAX;
 use ringmq_transport::{CallError, ConnId, Connection, OwnedFrame};
 use ringmq_wire::Serialization;
+use ringmq_wire::code::response_code;
 use ringmq_wire::encode::begin_request;
 use thiserror::Error;
 
 use crate::ask::{Answer, Question};
 use crate::core::Core;
+use crate::reply::Refusal;
+use crate::under_way::UnderWay;
 
 /// A request to a client.
 #[derive(Clone, Debug)]
@@ -24,6 +28,14 @@ pub struct ClientCall {
     pub code: i32,
     pub fields: Vec<(Cow<'static, str>, String)>,
     pub body: Box<[u8]>,
+}
+
+/// Begins passing an administrator's question on to consumers; refused if `RELAYS_MAX` are under way.
+pub fn begin_relay<E: Env>(core: &Rc<Core<E>>) -> Result<UnderWay<E>, Refusal> {
+    UnderWay::begin(core, |counters| &counters.relays_now, RELAYS_MAX).map_err(|now| {
+        let remark = format!("[RINGMQ_BUSY] {now} questions to consumers are under way already");
+        Refusal::new(response_code::SYSTEM_BUSY, remark)
+    })
 }
 
 /// Why a call has no answer.

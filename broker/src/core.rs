@@ -247,7 +247,7 @@ impl<E: Env> Core<E> {
 
     /// State of a queue, from the core that has it.
     pub async fn ask_queue(self: &Rc<Self>, topic: &str, queue_id: u32) -> QueueState {
-        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = self.placement.shard_of(topic, queue_id);
         let question = Question::Queue { topic: topic.into(), queue_id };
         match self.ask(self.placement.core(shard), question).await {
             Answer::Queue(state) => state,
@@ -443,7 +443,7 @@ impl<E: Env> Core<E> {
     }
 
     fn queue_state(&self, topic: &str, queue_id: u32) -> QueueState {
-        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = self.placement.shard_of(topic, queue_id);
         let local = self.local(shard).expect("a queue's core has its shard");
         match local.shard.find_queue(topic, queue_id) {
             Some(queue) => {
@@ -470,7 +470,7 @@ impl<E: Env> Core<E> {
         from: u64,
         count: u32,
     ) -> Option<(QueueState, Vec<Indexed>)> {
-        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = self.placement.shard_of(topic, queue_id);
         let shard = &self.local(shard).expect("a queue's core has its shard").shard;
         let queue = shard.find_queue(topic, queue_id)?;
         let mut entries = Vec::new();
@@ -479,7 +479,7 @@ impl<E: Env> Core<E> {
     }
 
     async fn offset_at(&self, topic: &str, queue_id: u32, ms: i64) -> std::io::Result<u64> {
-        let shard = self.placement.shard(self.placement.first_shard(topic), queue_id);
+        let shard = self.placement.shard_of(topic, queue_id);
         let shard = &self.local(shard).expect("a queue's core has its shard").shard;
         match shard.find_queue(topic, queue_id) {
             None => Ok(0),

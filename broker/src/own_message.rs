@@ -70,7 +70,7 @@ impl OwnMessage {
 impl<E: Env> Core<E> {
     /// Stores the message on the core of its queue. When it returns, the message is as safe as the flush mode promises.
     pub async fn store(self: &Rc<Self>, message: OwnMessage) -> Result<StoredAt, Refusal> {
-        let shard = self.placement.shard(self.placement.first_shard(&message.topic), message.queue_id);
+        let shard = self.placement.shard_of(&message.topic, message.queue_id);
         match self.ask(self.placement.core(shard), Question::Store(Box::new(message))).await {
             Answer::Stored(outcome) => outcome,
             other => unreachable!("asked to store a message, was answered {other:?}"),
@@ -89,7 +89,7 @@ impl<E: Env> Core<E> {
 
     /// The queue's core is this one.
     pub(crate) async fn store_here(self: Rc<Self>, message: OwnMessage) -> Result<StoredAt, Refusal> {
-        let shard = self.placement.shard(self.placement.first_shard(&message.topic), message.queue_id);
+        let shard = self.placement.shard_of(&message.topic, message.queue_id);
         let local = self.local(shard).expect("the home of a queue has its shard");
         let appended = with_room(&self, local, || self.append_own(local, &message)).await?;
         local.acks.until_safe(appended.end).await?;

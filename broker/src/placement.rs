@@ -26,6 +26,11 @@ impl Placement {
         ((first_shard + queue_id % self.shards) % self.shards) as u16
     }
 
+    /// The shard of any of a topic's queues. Who asks for many of one topic, or for each message, keeps `first_shard`.
+    pub fn shard_of(&self, topic: &str, queue_id: u32) -> u16 {
+        self.shard(self.first_shard(topic), queue_id)
+    }
+
     /// The first queue of a topic that lies in a shard; of a topic with a queue for each shard, the only one.
     pub fn queue_in(&self, first_shard: u32, shard: u16) -> u32 {
         (u32::from(shard) + self.shards - first_shard) % self.shards

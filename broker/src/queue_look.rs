@@ -2,15 +2,17 @@
 //!
 //! Owns: gathering that for administration. Invariants: each core is asked once for at most `ADMIN_ROWS_PER_TURN` queues at a time,
 //! and other tasks run between two of them; what comes back is in the order of what was asked.
-//! On failure: a store that cannot be read makes the whole an error with its reason.
+//! On failure: a store that cannot be read makes the whole a refusal with its reason.
 
 use std::rc::Rc;
 
 use ringmq_io::Env;
 use ringmq_io::limits::ADMIN_ROWS_PER_TURN;
+use ringmq_wire::code::response_code;
 
 use crate::ask::{Answer, Question};
 use crate::core::Core;
+use crate::reply::Refusal;
 
 /// A message of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,11 @@ pub struct Seen {
 
 impl<E: Env> Core<E> {
     /// Looks at queues of a topic, wherever they are.
-    pub async fn look_at_queues(self: &Rc<Self>, topic: &str, looks: Vec<Look>) -> Result<Vec<Seen>, String> {
+    pub async fn look_at_queues(
+        self: &Rc<Self>,
+        topic: &str,
+        looks: Vec<Look>,
+    ) -> Result<Vec<Seen>, Refusal> {
         let first_shard = self.placement.first_shard(topic);
         let mut by_core: Vec<Vec<Look>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
         for look in looks {
@@ -52,7 +58,11 @@ impl<E: Env> Core<E> {
             for some in looks.chunks(ADMIN_ROWS_PER_TURN) {
                 let question = Question::LookAtQueues { topic: topic.into(), looks: some.to_vec() };
                 match self.ask(core, question).await {
-                    Answer::Seen(seen) => all.extend(seen?),
+                    Answer::Seen(Ok(seen)) => all.extend(seen),
+                    Answer::Seen(Err(error)) => {
+                        let remark = format!("the store cannot be read: {error}");
+                        return Err(Refusal::new(response_code::SYSTEM_ERROR, remark));
+                    }
                     other => unreachable!("asked to look at queues, was answered {other:?}"),
                 }
                 self.env.yield_now().await;

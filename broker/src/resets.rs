@@ -71,7 +71,7 @@ impl Resets {
 impl<E: Env> Core<E> {
     /// The queue's shard is of this core: its group's next pull is told the offset, a held one at once.
     pub(crate) fn set_reset(self: &Rc<Self>, queue: GroupQueue, offset: u64) {
-        let shard = self.placement.shard(self.placement.first_shard(&queue.topic), queue.queue_id);
+        let shard = self.placement.shard_of(&queue.topic, queue.queue_id);
         let local = self.local(shard).expect("a queue's core has its shard");
         let held = local.shard.find_queue(&queue.topic, queue.queue_id);
         self.resets.set(queue.clone(), offset);

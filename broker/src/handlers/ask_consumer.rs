@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_io::limits::RELAYS_MAX;
 use ringmq_io::{Class, Env};
 use ringmq_transport::OwnedFrame;
 use ringmq_wire::Serialization;
@@ -19,11 +18,10 @@ use ringmq_wire::encode::begin_response;
 use ringmq_wire::message_id::decode_offset_id;
 use ringmq_wire::version::ordinal;
 
-use crate::client_call::{CallFailed, ClientCall};
+use crate::client_call::{CallFailed, ClientCall, begin_relay};
 use crate::control::Control;
 use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request};
-use crate::under_way::UnderWay;
 
 /// RocketMQ 5.5.0 Broker2Client#callClient.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,12 +60,9 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         return request
             .refuse(response_code::SYSTEM_ERROR, "msgId says which message is consumed; it is missing");
     }
-    let under_way = match UnderWay::begin(&control.core, |counters| &counters.relays_now, RELAYS_MAX) {
+    let under_way = match begin_relay(&control.core) {
         Ok(under_way) => under_way,
-        Err(now) => {
-            let remark = format!("[RINGMQ_BUSY] {now} questions to consumers are under way already");
-            return request.refuse(response_code::SYSTEM_BUSY, &remark);
-        }
+        Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
     };
     let call = ClientCall { code: command.code, fields, body: command.body.into() };
     let relay = Relay { group: group.into(), client_id: client_id.into(), call, message_id };

@@ -39,8 +39,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     let from = u64::try_from(header.index).unwrap_or(0);
     let question = Question::Index { topic: header.topic.into(), queue_id: queue_number, from, count };
     let core = &control.core;
-    let home =
-        core.placement.core(core.placement.shard(core.placement.first_shard(header.topic), queue_number));
+    let home = core.placement.core(core.placement.shard_of(header.topic, queue_number));
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Background, async move {
         let Answer::Index(found) = control.core.ask(home, question).await else {

@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env};
-use ringmq_wire::code::response_code;
 use ringmq_wire::headers::GetConsumeStatsHeader;
 use ringmq_wire::json_dialect::{self, ConsumeStats, MessageQueue, OffsetWrapper};
 
@@ -69,29 +68,21 @@ pub(super) async fn of_topic<E: Env>(
     topic: &str,
     queues: Queues,
 ) -> Result<Option<ConsumeStats>, Refusal> {
-    let looks: Vec<Look> = {
+    let offsets: Vec<i64> = {
         let state = control.state.borrow();
         let Some(config) = state.topics.get(topic) else { return Ok(None) };
         let count = match queues {
             Queues::Read => config.read_queue_nums,
             Queues::Write => config.write_queue_nums,
         };
-        let offsets = state.offsets.of_topic(group, topic);
-        let offset =
-            |queue_id| offsets.and_then(|offsets| offsets.get(&queue_id)).copied().unwrap_or(0).max(0);
-        let look = |queue_id| Look { queue_id, times_of: vec![At::Offset(offset(queue_id) - 1)] };
-        (0..count as u32).map(look).collect()
+        let known = state.offsets.of_topic(group, topic);
+        let offset = |queue_id| known.and_then(|known| known.get(&queue_id)).copied().unwrap_or(0).max(0);
+        (0..count as u32).map(offset).collect()
     };
-    let offsets: Vec<i64> = looks
-        .iter()
-        .map(|look| match look.times_of[0] {
-            At::Offset(before) => before + 1,
-            _ => unreachable!("made above"),
-        })
-        .collect();
-    let seen = control.core.look_at_queues(topic, looks).await.map_err(|error| {
-        Refusal::new(response_code::SYSTEM_ERROR, format!("the store cannot be read: {error}"))
-    })?;
+    // The last one consumed.
+    let look = |(queue_id, offset): (u32, &i64)| Look { queue_id, times_of: vec![At::Offset(offset - 1)] };
+    let looks = (0..).zip(&offsets).map(look).collect();
+    let seen = control.core.look_at_queues(topic, looks).await?;
     let broker_name = &control.core.config.broker_name;
     let rows = seen.into_iter().zip(offsets).map(|(seen, offset)| {
         let (broker_name, topic) = (broker_name.clone(), topic.to_owned());

@@ -40,10 +40,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     control.core.env.clone().spawn(Class::Background, async move {
         let seen = match control.core.look_at_queues(&topic, looks).await {
             Ok(seen) => seen,
-            Err(error) => {
-                let remark = format!("the store cannot be read: {error}");
-                return responder.refuse(response_code::SYSTEM_ERROR, &remark);
-            }
+            Err(refusal) => return responder.refuse_with(&refusal),
         };
         let (now, broker_name) = (control.core.env.now_ms(), &control.core.config.broker_name);
         let span = |seen: crate::queue_look::Seen| {

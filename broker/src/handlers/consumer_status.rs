@@ -7,7 +7,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_io::limits::RELAYS_MAX;
 use ringmq_io::{Class, Env};
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::headers::GetConsumerStatusHeader;
@@ -15,10 +14,9 @@ use ringmq_wire::json_dialect::{self, ConsumerStatusBody};
 use ringmq_wire::version::ordinal;
 
 use super::queue::bad_header;
-use crate::client_call::ClientCall;
+use crate::client_call::{ClientCall, begin_relay};
 use crate::control::Control;
 use crate::request::{Handled, Request};
-use crate::under_way::UnderWay;
 
 /// For each member, as there.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,12 +46,9 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         let remark = format!("the client does not support this feature. client={id}, version={version}");
         return request.refuse(response_code::SYSTEM_ERROR, &remark);
     }
-    let under_way = match UnderWay::begin(&control.core, |counters| &counters.relays_now, RELAYS_MAX) {
+    let under_way = match begin_relay(&control.core) {
         Ok(under_way) => under_way,
-        Err(now) => {
-            let remark = format!("[RINGMQ_BUSY] {now} questions to consumers are under way already");
-            return request.refuse(response_code::SYSTEM_BUSY, &remark);
-        }
+        Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
     };
     let fields = vec![("topic".into(), header.topic.to_owned()), ("group".into(), header.group.to_owned())];
     let call =

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env};
-use ringmq_wire::code::response_code;
 use ringmq_wire::headers::CorrectionOffsetHeader;
 use ringmq_wire::json_dialect::{self, CorrectionOffsets};
 
@@ -40,10 +39,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     control.core.env.clone().spawn(Class::Background, async move {
         let seen = match control.core.look_at_queues(&topic, looks).await {
             Ok(seen) => seen,
-            Err(error) => {
-                let remark = format!("the store cannot be read: {error}");
-                return responder.refuse(response_code::SYSTEM_ERROR, &remark);
-            }
+            Err(refusal) => return responder.refuse_with(&refusal),
         };
         let mut body = CorrectionOffsets::default();
         for seen in seen {

@@ -33,7 +33,7 @@ pub fn locate<E: Env>(
         let remark = format!("queueId[{queue_id}] is illegal, topic:[{topic}]");
         return Err(request.refuse(response_code::INVALID_PARAMETER, &remark));
     };
-    let shard = core.placement.shard(core.placement.first_shard(topic), queue_id);
+    let shard = core.placement.shard_of(topic, queue_id);
     match core.local(shard) {
         Some(local) => {
             Ok(LocalQueue { shard: local.shard.clone(), queue: local.shard.find_queue(topic, queue_id) })

@@ -96,7 +96,7 @@ fn queues<E: Env>(control: &Control<E>, reset: &Reset) -> Result<u32, Refusal> {
 
 async fn offset_at<E: Env>(control: &Control<E>, reset: &Reset, queue_id: u32) -> Result<u64, Refusal> {
     let core = &control.core;
-    let shard = core.placement.shard(core.placement.first_shard(&reset.topic), queue_id);
+    let shard = core.placement.shard_of(&reset.topic, queue_id);
     let question = Question::OffsetAt { topic: reset.topic.clone(), queue_id, ms: reset.timestamp };
     match core.ask(core.placement.core(shard), question).await {
         Answer::Offset(outcome) => outcome.map_err(failed),
@@ -149,7 +149,7 @@ async fn move_offsets<E: Env>(control: &Rc<Control<E>>, reset: &Reset) -> Result
     for (queue_id, offset) in &offsets {
         let queue =
             GroupQueue { group: reset.group.clone(), topic: reset.topic.clone(), queue_id: *queue_id };
-        let shard = core.placement.shard(core.placement.first_shard(&reset.topic), *queue_id);
+        let shard = core.placement.shard_of(&reset.topic, *queue_id);
         core.ask(core.placement.core(shard), Question::SetReset { queue, offset: *offset }).await;
     }
     tracing::info!(group = &*reset.group, topic = &*reset.topic, ?offsets, "offsets were reset");

@@ -29,10 +29,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         let topic = &config.topic_name;
         let seen = match control.core.look_at_queues(topic, looks).await {
             Ok(seen) => seen,
-            Err(error) => {
-                let remark = format!("the store cannot be read: {error}");
-                return responder.refuse(response_code::SYSTEM_ERROR, &remark);
-            }
+            Err(refusal) => return responder.refuse_with(&refusal),
         };
         let broker_name = &control.core.config.broker_name;
         let rows = seen.into_iter().map(|seen| {

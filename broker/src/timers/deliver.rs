@@ -115,7 +115,7 @@ fn delivery<'a, E: Env>(
 ) -> Option<Delivery<'a>> {
     let topic = record.property(name::REAL_TOPIC)?;
     let queue_id: u32 = record.property(name::REAL_QUEUE_ID)?.parse().ok()?;
-    let home = core.placement.shard(core.placement.first_shard(topic), queue_id);
+    let home = core.placement.shard_of(topic, queue_id);
     if home != local.shard.id() {
         return None;
     }

@@ -108,7 +108,7 @@ fn settle<E: Env>(
     }
     let topic = half.property(name::REAL_TOPIC).unwrap_or_default();
     let queue_id = half.property(name::REAL_QUEUE_ID).and_then(|id| id.parse().ok()).unwrap_or_default();
-    let home = core.placement.shard(core.placement.first_shard(topic), queue_id);
+    let home = core.placement.shard_of(topic, queue_id);
     assert_eq!(home, local.shard.id(), "a half message is in the shard of its real queue");
     let queue = core.queue_here(local, topic, queue_id);
     let text = committed_text(half.properties);
