@@ -87,23 +87,9 @@ pub async fn walk<F: File>(
             continue;
         }
         let start = position;
-        position = next_intact(source, start + ALIGN, epoch, &mut checked).await?;
+        let end = source.end();
+        position = source.next_intact(start + ALIGN, end, epoch, &mut checked).await?.unwrap_or(end);
         each(Piece::Nothing { start, end: position });
     }
     Ok(())
-}
-
-async fn next_intact<F: File>(
-    source: &mut SegmentSource<F>,
-    mut from: u64,
-    epoch: u32,
-    checked: &mut Checked,
-) -> std::io::Result<u64> {
-    while let Some(position) = source.next_candidate(from).await? {
-        if source.batch(position, epoch, checked).await?.is_ok() {
-            return Ok(position);
-        }
-        from = position + ALIGN;
-    }
-    Ok(source.end())
 }

@@ -339,18 +339,9 @@ impl<E: Env> Walk<'_, E> {
         {
             end = end.min(*base);
         }
-        let mut checked = Checked::default();
-        let mut from = self.position + crate::batch::ALIGN;
-        while let Some(position) = source.next_candidate(from).await.map_err(self.io())? {
-            if position >= end {
-                break;
-            }
-            if source.batch(position, self.epoch, &mut checked).await.map_err(self.io())?.is_ok() {
-                return Ok(position);
-            }
-            from = position + crate::batch::ALIGN;
-        }
-        Ok(end)
+        let from = self.position + crate::batch::ALIGN;
+        let next = source.next_intact(from, end, self.epoch, &mut Checked::default()).await;
+        Ok(next.map_err(self.io())?.unwrap_or(end))
     }
 
     async fn quarantine(&mut self) -> Result<(), OpenError> {

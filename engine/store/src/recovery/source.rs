@@ -135,6 +135,23 @@ impl<F: File> SegmentSource<F> {
         Ok(batch::check(&header, &into.bytes, &mut into.slots).map(|()| header).map_err(at))
     }
 
+    /// The first intact batch at or behind `from` that begins before `end`.
+    pub async fn next_intact(
+        &mut self,
+        mut from: u64,
+        end: u64,
+        epoch: u32,
+        checked: &mut Checked,
+    ) -> io::Result<Option<u64>> {
+        while let Some(position) = self.next_candidate(from).await?.filter(|position| *position < end) {
+            if self.batch(position, epoch, checked).await?.is_ok() {
+                return Ok(Some(position));
+            }
+            from = position + ALIGN;
+        }
+        Ok(None)
+    }
+
     /// The first position at or behind `from` with a header of this log, whole or not; `None` in this segment.
     pub async fn next_candidate(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut position = from;
