@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use ringmq_wire::code::{request_code, response_code};
+use ringmq_wire::headers::{CreateTopicHeader, GetRouteHeader};
 use serde_json::Value;
 
 use crate::args::Common;
@@ -122,14 +123,19 @@ fn with_connection(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Res
         rpc.call(
             request_code::UPDATE_AND_CREATE_TOPIC,
             |w| {
-                w.ext("topic", topic)
-                    .ext("defaultTopic", TEMPLATE_TOPIC)
-                    .ext_int("readQueueNums", queues)
-                    .ext_int("writeQueueNums", queues)
-                    .ext_int("perm", PERM_READ | PERM_WRITE)
-                    .ext("topicFilterType", "SINGLE_TAG")
-                    .ext_int("topicSysFlag", 0)
-                    .ext_bool("order", false);
+                let header = CreateTopicHeader {
+                    topic,
+                    default_topic: Some(TEMPLATE_TOPIC),
+                    read_queue_nums: queues as i32,
+                    write_queue_nums: queues as i32,
+                    perm: (PERM_READ | PERM_WRITE) as i32,
+                    topic_filter_type: "SINGLE_TAG",
+                    topic_sys_flag: 0,
+                    order: false,
+                    attributes: None,
+                    force: false,
+                };
+                header.write(w);
             },
             |answer| match answer.code {
                 response_code::SUCCESS => Ok(()),
@@ -142,9 +148,7 @@ fn with_connection(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Res
 fn route(names: &mut Rpc, topic: &str) -> Result<Option<Value>> {
     names.call(
         request_code::GET_ROUTEINFO_BY_TOPIC,
-        |w| {
-            w.ext("topic", topic).ext_bool("acceptStandardJsonOnly", true);
-        },
+        |w| GetRouteHeader { topic, accept_standard_json_only: true }.write(w),
         |answer| match answer.code {
             response_code::SUCCESS => Ok(Some(serde_json::from_slice(answer.body)?)),
             response_code::TOPIC_NOT_EXIST => Ok(None),

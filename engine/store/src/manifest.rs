@@ -80,7 +80,7 @@ impl<E: Env> StoreHandle<E> {
 }
 
 impl StoreLayout {
-    pub(crate) fn shard_dir(&self, shard: u16) -> PathBuf {
+    pub fn shard_dir(&self, shard: u16) -> PathBuf {
         self.config.data.join(format!("shard-{shard:02}"))
     }
 

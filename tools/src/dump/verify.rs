@@ -82,7 +82,7 @@ impl Verdict {
                 }
             }
         }
-        let path = store.layout().config.data.join(format!("shard-{shard:02}"));
+        let path = store.layout().shard_dir(shard);
         match store.shard(shard).await {
             Ok((_, report)) => {
                 self.counts.batches += report.scanned_batches;
