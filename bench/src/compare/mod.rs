@@ -49,8 +49,8 @@ pub struct CompareArgs {
     /// Seconds of a closed-loop workload; open loops take six times as long.
     #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// Seconds of load on all cores before Apache RocketMQ is measured.
-    #[arg(long, default_value_t = 35)]
+    /// Seconds of load before Apache RocketMQ is measured, two thirds of them on all cores.
+    #[arg(long, default_value_t = 90)]
     pub warm: u32,
     /// GiB of messages for the cold reads and for the start after kill -9.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1024))]

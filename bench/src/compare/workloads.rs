@@ -45,6 +45,8 @@ const SYNC: [Load; 2] = [
 ];
 /// Messages that the tail's readers read again and again: they fit the hot ring.
 const TAIL_MESSAGES: u32 = 20_000;
+/// Sends a second that warm a JVM: half of what it does later, so that its compiler gets the other half.
+const WARM_RATE: u32 = 10_000;
 
 struct Run<'a> {
     args: &'a CompareArgs,
@@ -91,24 +93,32 @@ impl Run<'_> {
         Server::spawn(self.args, &self.dir(), self.system, &self.cores.of_server(), flush)
     }
 
-    /// A server with an empty store, ready.
-    fn fresh(&self, flush: Flush) -> Result<Server> {
-        self.empty_store()?;
-        let mut server = self.again(flush)?;
+    /// A server on the store as it is, ready, on its cores or, if it is going to be warmed, where it can be.
+    fn ready(&self, flush: Flush) -> Result<Server> {
+        let cpus = if self.system == System::Apache { self.cores.all() } else { self.cores.of_server() };
+        let mut server = Server::spawn(self.args, &self.dir(), self.system, &cpus, flush)?;
         server.wait_ready()?;
         Ok(server)
     }
 
-    /// A JVM compiles what it runs often: it gets both cores for that, sends and pulls, and is pinned afterwards.
+    /// The same with an empty store.
+    fn fresh(&self, flush: Flush) -> Result<Server> {
+        self.empty_store()?;
+        self.ready(flush)
+    }
+
+    /// A JVM compiles what it runs often, if it is left time for it: a third of the warming is paced sends on all cores, a
+    /// third is pulls, and a third is sends on the cores where it is measured then.
     fn warm(&self, server: &Server) -> Result<()> {
         if self.system != System::Apache {
             return Ok(());
         }
-        let half = self.args.warm.div_ceil(2).max(1);
-        server.pin(&self.cores.all())?;
-        self.bench(server, &format!("send -t warm -d {half}"), false)?;
-        self.bench(server, &format!("consume -t warm --no-create --repeat -d {half}"), false)?;
-        server.pin(&self.cores.of_server())
+        let third = self.args.warm.div_ceil(3).max(1);
+        self.bench(server, &format!("send -t warm --rate {WARM_RATE} -d {third}"), false)?;
+        self.bench(server, &format!("consume -t warm --no-create --repeat -d {third}"), false)?;
+        server.pin(&self.cores.of_server())?;
+        self.bench(server, &format!("send -t warm -d {third}"), false)?;
+        Ok(())
     }
 
     fn first_minute(&self, tell: &mut Tell<'_>) -> Result<()> {
@@ -117,7 +127,12 @@ impl Run<'_> {
             return Ok(());
         }
         let arguments = format!("send -t first --rate 10000 --warmup 0 -d {}", self.args.seconds * 6);
-        let outcome = self.fresh(Flush::Async).and_then(|server| self.load(&server, &arguments));
+        let outcome = (|| {
+            self.empty_store()?;
+            let mut server = self.again(Flush::Async)?;
+            server.wait_ready()?;
+            self.load(&server, &arguments)
+        })();
         tell(name, arguments, outcome)
     }
 
@@ -173,8 +188,7 @@ impl Run<'_> {
         self.bench(&server, &format!("send -t cold -s 4096 --count {count}"), false)?;
         // Restarted: what was just written is still in its memory.
         drop(server);
-        server = self.again(Flush::Async)?;
-        server.wait_ready()?;
+        server = self.ready(Flush::Async)?;
         self.warm(&server)?;
         limits::drop_page_cache()?;
         let reader =
