@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use ringmq_broker::pending::{AddError, Books};
+use ringmq_broker::pending::{AddError, Ahead, Books};
 use ringmq_broker::placement::Placement;
 use ringmq_io::Env;
 use ringmq_io::limits::{DELIVERIES_PER_TURN, DELIVERY_BYTES_PER_TURN};
@@ -80,13 +80,13 @@ async fn deliver<E: Env>(env: &E, config: &StoreConfig, count: u64) {
     );
     let real = shard.queue("real", 0);
     let mut late: Vec<i64> = Vec::new();
+    let ahead = Ahead::of(&book);
     while (late.len() as u64) < count {
-        let taken = book.due(DELIVERIES_PER_TURN, DELIVERY_BYTES_PER_TURN).await;
-        let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
-        offsets.sort_unstable();
-        let records = book.records(&offsets).await.expect("read");
-        let parts = records.iter().map(|(_, bytes)| {
-            let record = RecordView::parse(bytes).expect("a record");
+        let mut taken = ahead.due(DELIVERIES_PER_TURN, DELIVERY_BYTES_PER_TURN).await;
+        taken.sort_unstable_by_key(|(due, _)| due.offset);
+        let offsets: Vec<u64> = taken.iter().map(|(due, _)| due.offset).collect();
+        let parts = taken.iter().map(|(_, bytes)| {
+            let record = RecordView::parse(bytes.as_ref().expect("not damaged")).expect("a record");
             NewRecord::new(RecordParts { topic: "real", ..record.parts() }, 0, Keys::default()).expect("fits")
         });
         let parts: Vec<NewRecord<'_>> = parts.collect();
@@ -96,7 +96,7 @@ async fn deliver<E: Env>(env: &E, config: &StoreConfig, count: u64) {
             shard.room().await;
         }
         let now = env.now_ms();
-        late.extend(taken.iter().map(|due| now - due.due_ms));
+        late.extend(taken.iter().map(|(due, _)| now - due.due_ms));
         env.yield_now().await;
     }
     late.sort_unstable();

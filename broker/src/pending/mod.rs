@@ -10,6 +10,7 @@
 //! recycling a segment for long: old entries are written again (`roll`).
 //! On failure: a latched shard takes nothing more; the book is rebuilt at the next start.
 
+mod ahead;
 mod done;
 mod recovery;
 mod roll;
@@ -30,6 +31,7 @@ use thiserror::Error;
 
 use crate::control::names;
 use crate::placement::Placement;
+pub use ahead::{Ahead, Record};
 use set::PendingSet;
 
 /// The wall clock may jump: it is looked at so often, however far the next due time is.
@@ -241,9 +243,10 @@ impl<E: Env> Book<E> {
         RecordParts::new(self.kind.done, body, self.env.now_ms(), self.store_host)
     }
 
-    /// Waits until a message is due, then takes those that are, earliest first: at most `max`, and no more than `bytes`
-    /// of records behind the first. They stay pending: whoever has taken one settles it or puts it back.
-    pub async fn due(&self, max: usize, bytes: usize) -> Vec<Due> {
+    /// Waits until a message is due within `ahead`, then takes those that are, earliest first: at most `max`, and no more
+    /// than `bytes` of records behind the first. They stay pending: whoever has taken one settles it or puts it back.
+    pub async fn due(&self, ahead: Duration, max: usize, bytes: usize) -> Vec<Due> {
+        let ahead_ms = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
         loop {
             let earlier = self.earlier.wait();
             let next = self.set.borrow_mut().next_due();
@@ -251,7 +254,7 @@ impl<E: Env> Book<E> {
                 earlier.await;
                 continue;
             };
-            let now = self.env.now_ms();
+            let now = self.env.now_ms().saturating_add(ahead_ms);
             if next <= now {
                 return self.take_due(now, max, bytes);
             }
@@ -266,8 +269,7 @@ impl<E: Env> Book<E> {
         while taken.len() < max
             && let Some((due_ms, offset)) = set.take_due(now)
         {
-            let mut size = 0;
-            self.shard.look(self.waiting, offset, 1, |entry| size = entry.size as usize);
+            let size = self.size_of(offset);
             if !taken.is_empty() && taken_bytes + size > bytes {
                 set.put_back(due_ms, offset);
                 break;
@@ -276,6 +278,13 @@ impl<E: Env> Book<E> {
             taken.push(Due { due_ms, offset });
         }
         taken
+    }
+
+    /// Bytes of a waiting record.
+    fn size_of(&self, offset: u64) -> usize {
+        let mut size = 0;
+        self.shard.look(self.waiting, offset, 1, |entry| size = entry.size as usize);
+        size
     }
 
     /// Messages that were taken and not settled wait again, until `due_ms`. Those settled meanwhile do not.

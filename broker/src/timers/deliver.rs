@@ -1,9 +1,9 @@
 //! Delivers the messages of a shard's timer book when they are due.
 //!
 //! Invariants: delivered and done are in one batch, so each is delivered exactly once, whatever crashes; never before its
-//! time by the wall clock; earliest first. A full ring or disk is waited for: nothing is dropped because of it.
+//! time by the wall clock; earliest first, read ahead of it. A full ring or disk is waited for: nothing is dropped because of it.
 //! On failure: a message that cannot be read for damage (the store reports where), or that does not say where it belongs, is
-//! logged and done; other read errors are tried again; a latched shard ends the deliveries until a restart.
+//! logged and done; a latched shard ends the deliveries until a restart.
 
 use std::rc::Rc;
 
@@ -16,32 +16,22 @@ use ringmq_wire::tags::tag_code;
 
 use super::delivered_text;
 use crate::core::{Core, LocalShard};
-use crate::pending::{Book, Due};
+use crate::pending::{Ahead, Book, Due, Record};
 use crate::stats::add;
-use crate::with_room::{RETRY, whenever_there_is_room};
+use crate::with_room::whenever_there_is_room;
 
 /// The task of one shard.
 pub async fn deliver<E: Env>(core: Rc<Core<E>>, shard: u16) {
     let local = core.local(shard).expect("the task is started for a local shard");
     let book = local.timers.clone();
     let bytes = DELIVERY_BYTES_PER_TURN.min(book.slice_bytes());
+    let ahead = Ahead::of(&book);
     loop {
-        let taken = book.due(DELIVERIES_PER_TURN, bytes).await;
-        let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
-        offsets.sort_unstable();
-        match book.records(&offsets).await {
-            Ok(records) => {
-                let late = "delayed messages wait longer";
-                let attempt = || append(&core, local, &book, &taken, &records);
-                if whenever_there_is_room(&core, local, late, attempt).await.is_none() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::error!(shard, %error, "delayed messages cannot be read: tried again");
-                book.put_back(taken);
-                core.env.sleep(RETRY).await;
-            }
+        let taken = ahead.due(DELIVERIES_PER_TURN, bytes).await;
+        let late = "delayed messages wait longer";
+        let attempt = || append(&core, local, &book, &taken);
+        if whenever_there_is_room(&core, local, late, attempt).await.is_none() {
+            return;
         }
         core.env.yield_now().await;
     }
@@ -59,19 +49,17 @@ fn append<E: Env>(
     core: &Core<E>,
     local: &LocalShard<E>,
     book: &Book<E>,
-    taken: &[Due],
-    records: &[(u64, Vec<u8>)],
+    taken: &[(Due, Record)],
 ) -> Result<(), AppendError> {
     let now = core.env.now_ms();
     let mut done = Vec::with_capacity(taken.len());
     let mut deliveries = Vec::with_capacity(taken.len());
-    // What was recalled, or written again, while the records were read is not pending any more.
-    for Due { offset, .. } in taken.iter().filter(|due| book.is_pending(due.offset)) {
+    // What was recalled, or written again, since it was taken is not pending any more.
+    for (Due { offset, .. }, record) in taken.iter().filter(|(due, _)| book.is_pending(due.offset)) {
         done.push(*offset);
-        let record = records.binary_search_by_key(offset, |(offset, _)| *offset);
         let delivery = record
-            .ok()
-            .and_then(|at| RecordView::parse(&records[at].1).ok())
+            .as_ref()
+            .and_then(|bytes| RecordView::parse(bytes).ok())
             .and_then(|record| delivery(core, local, &record, now));
         match delivery {
             Some(delivery) => deliveries.push(delivery),

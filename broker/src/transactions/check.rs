@@ -7,6 +7,7 @@
 //! for; a latched shard ends the checks until a restart.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use ringmq_io::Env;
@@ -40,7 +41,8 @@ pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
     // How often each was asked about.
     let mut asked: HashMap<u64, u32> = HashMap::new();
     loop {
-        let taken = book.due(CHECKS_PER_TURN, DELIVERY_BYTES_PER_TURN.min(book.slice_bytes())).await;
+        let bytes = DELIVERY_BYTES_PER_TURN.min(book.slice_bytes());
+        let taken = book.due(Duration::ZERO, CHECKS_PER_TURN, bytes).await;
         let interval = i64::try_from(core.config.transaction_check_interval_ms).unwrap_or(i64::MAX / 2);
         let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
         offsets.sort_unstable();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_broker::pending::{Again, Book, Books};
+use ringmq_broker::pending::{Again, Ahead, Book, Books};
 use ringmq_broker::placement::Placement;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Faults, Rng, SimEnv, World};
@@ -175,12 +175,13 @@ impl Life {
 
     /// Delivers what is due; a part of it waits again, as a rolled message does.
     async fn deliver(self: Rc<Self>) {
+        let ahead = Ahead::of(&self.book);
         loop {
-            let taken = self.book.due(32, 60_000).await;
-            let mut offsets: Vec<u64> = taken.iter().map(|due| due.offset).collect();
-            offsets.sort_unstable();
-            let found = self.book.records(&offsets).await.unwrap();
-            assert_eq!(found.len(), offsets.len());
+            let taken = ahead.due(32, 60_000).await;
+            assert!(taken.is_sorted_by_key(|(due, _)| due.due_ms), "earliest first");
+            let mut found: Vec<(u64, Vec<u8>)> =
+                taken.into_iter().map(|(due, record)| (due.offset, record.expect("not damaged"))).collect();
+            found.sort_unstable();
             loop {
                 let (mut done, mut became, mut again) = (Vec::new(), Vec::new(), Vec::new());
                 for (offset, bytes) in found.iter().filter(|(offset, _)| self.book.is_pending(*offset)) {
@@ -332,7 +333,7 @@ fn retention_takes_the_segment_and_not_what_waits_in_it() {
             let life = Life::open(env.clone(), &again, Shared::default(), false).await;
             assert_eq!(life.book.len(), 200);
             life.verify().await;
-            let due = life.book.due(1000, usize::MAX).await;
+            let due = life.book.due(Duration::ZERO, 1000, usize::MAX).await;
             assert!(env.now_ms() >= far && due.len() == 200 && due.iter().all(|due| due.due_ms == far));
             let mut offsets: Vec<u64> = due.iter().map(|due| due.offset).collect();
             offsets.sort_unstable();
@@ -378,10 +379,10 @@ fn an_old_message_does_not_keep_the_span_long() {
         }
         assert_eq!((life.book.len(), life.book.rolled()), (1, 1));
         assert!(life.book.floor() > 99_000, "floor {}", life.book.floor());
-        let taken = async { life.book.due(10, 1000).await };
+        let taken = async { life.book.due(Duration::ZERO, 10, 1000).await };
         let left = Duration::from_millis((far - env.now_ms()) as u64);
         assert!(ringmq_io::deadline(&env, left - Duration::from_secs(1), taken).await.is_err(), "early");
-        let due = life.book.due(10, 1000).await;
+        let due = life.book.due(Duration::ZERO, 10, 1000).await;
         assert_eq!((due.len(), due[0].due_ms), (1, far));
         assert!(env.now_ms() >= far && env.now_ms() < far + 1000);
     });

@@ -178,6 +178,12 @@ pub const PENDING_PER_BOOK_MAX: usize = 10_000_000;
 pub const DELIVERIES_PER_TURN: usize = 256;
 pub const DELIVERY_BYTES_PER_TURN: usize = 512 * 1024;
 
+/// Waiting messages that are taken out of a book and read before they are due: what 60,000 a second are in a quarter of a
+/// second, their bytes, and the reads of them under way.
+pub const SOON_MESSAGES_MAX: usize = 16 * 1024;
+pub const SOON_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const SOON_READS_MAX: usize = 8;
+
 /// Reads from segments under way on one core. Each holds at most one answer's bytes; further ones are refused.
 pub const COLD_READS_PER_CORE_MAX: usize = 256;
 
