@@ -32,6 +32,7 @@ impl<E: Env> Inner<E> {
         self.sync_wanted.get() > self.synced.get()
             || !self.ring_is_memory
             || self.shutting_down.get()
+            || self.synced.get() < self.ring.taken_over_to()
             || self.unsynced() >= self.ring.bytes() / FLUSH_EARLY_RING_SHARE
     }
 }
@@ -91,7 +92,7 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     if inner.is_latched() {
         return Ok(());
     }
-    inner.ring.end_doubt();
+    inner.ring.end_doubt(target);
     add(&inner.counters.syncs, 1);
     let took = inner.env.monotonic_ns().saturating_sub(began);
     inner.counters.flush_ns.0.borrow_mut().saturating_record(took);

@@ -1,7 +1,8 @@
 //! Opens a shard: recovery, a new epoch, the ring, the tasks.
 //!
 //! Invariants: the order makes a crash at any point harmless: what only the old ring has is synced into
-//! segments, then the new epoch is durable, then the ring's header carries it, then the first append may come.
+//! segments, then the new epoch is durable, then the ring's header carries it, then the first append may come. A ring that is
+//! taken over as it is gets the new header beside the old one first: without it, it would count for no epoch.
 //! On failure: [`OpenError`], with nothing running.
 
 use std::cell::{Cell, RefCell};
@@ -63,33 +64,41 @@ pub async fn open<E: Env>(
     let segments = Segments::new(config.segment_bytes, &dir, config.blocks);
     let synced = end::read(disk, id, &dir).await?;
     let begin = (env.monotonic_ns() - begun) / 1_000_000;
-    let mut recovered = recovery::recover(env, id, &segments, &inventory, source, synced).await?;
-    let logged = env.monotonic_ns();
-
     let new = State {
         epoch: state.as_ref().map_or(1, |state| state.epoch + 1),
         ring_path: layout.ring_path(shard),
         ring_bytes: config.ring_bytes as u64,
         data: config.data.clone(),
     };
-    new.write(disk, id, &dir).await?;
-    let region = match (old_ring, &state) {
-        (Some(region), Some(old)) if old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes => {
-            region
+    let is_same_ring =
+        state.as_ref().is_some_and(|old| old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes);
+    let may_keep = is_same_ring && origin == Origin::Here && layout.ring_is_memory;
+    let mut recovered = recovery::recover(env, id, &segments, &inventory, source, synced, may_keep).await?;
+    let logged = env.monotonic_ns();
+
+    let own = RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes, oldest: new.epoch };
+    let ring = if let (Some(kept), Some(region)) = (recovered.in_ring, &old_ring) {
+        ring::take_over(region, RingId { oldest: kept.oldest_epoch, ..own });
+        new.write(disk, id, &dir).await?;
+        Ring::new(region.clone(), new.ring_bytes, kept.floor, recovered.end, recovered.end)
+    } else {
+        new.write(disk, id, &dir).await?;
+        let region = match old_ring.filter(|_| is_same_ring) {
+            Some(region) => region,
+            None => map_new_ring(env, &new).await?,
+        };
+        let floor = load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
+        if let Some(old) = state.filter(|old| old.ring_path != new.ring_path && origin == Origin::Here) {
+            remove_if_there(env, &old.ring_path).await?;
         }
-        _ => map_new_ring(env, &new).await?,
+        ring::write_header(&region, own);
+        Ring::new(region, new.ring_bytes, floor, recovered.end, 0)
     };
-    let floor = load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
-    if let Some(old) = state.filter(|old| old.ring_path != new.ring_path && origin == Origin::Here) {
-        remove_if_there(env, &old.ring_path).await?;
-    }
-    ring::write_header(&region, RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes });
     recovered.report.epoch = new.epoch;
     recovered.report.phases.begin = begin;
     recovered.report.phases.end = (env.monotonic_ns() - logged) / 1_000_000;
     recovered.report.took_ms = (env.monotonic_ns() - begun) / 1_000_000;
     let report = recovered.report.clone();
-    let ring = Ring::new(region, new.ring_bytes, floor, recovered.end);
     let inner = Rc::new(assemble(env, layout, id, new.epoch, ring, segments, recovered));
     *inner.lock.borrow_mut() = Some(lock);
     start_tasks(&inner);
@@ -130,13 +139,17 @@ fn ring_source<R: Region>(
     id: LogId,
     state: &State,
 ) -> Option<RingSource<R>> {
-    let own = RingId { log: id, epoch: state.epoch, bytes: state.ring_bytes };
     let found = ring::read_header(region);
-    if found != Some(own) {
+    let is_own = |ring: &RingId| {
+        // Taken over by an epoch that a crash kept from beginning: no batch is of that epoch.
+        let is_next = ring.epoch == state.epoch + 1 && ring.oldest <= state.epoch;
+        ring.log == id && ring.bytes == state.ring_bytes && (ring.epoch == state.epoch || is_next)
+    };
+    let Some(own) = found.filter(is_own) else {
         // The epoch was begun, but a crash came before its ring; or the machine was restarted.
         tracing::info!(shard = id.shard, ?found, "ring holds nothing of epoch {}", state.epoch);
         return None;
-    }
+    };
     // Memory that nothing but the process wrote to, and the header says that it is the same boot.
     let is_complete = layout.ring_is_memory && state.ring_path == layout.ring_path(id.shard);
     Some(RingSource::new(region.clone(), own, is_complete))
@@ -212,6 +225,7 @@ fn assemble<E: Env>(
     recovered: Recovered,
 ) -> Inner<E> {
     let end = recovered.end;
+    let synced = recovered.in_ring.map_or(end, |kept| kept.synced);
     Inner {
         env: env.clone(),
         id,
@@ -228,8 +242,8 @@ fn assemble<E: Env>(
         keys: RefCell::new(recovered.keys),
         drops: RefCell::new(recovered.drops),
         closed: Watermark::new(end),
-        written: Watermark::new(end),
-        synced: Watermark::new(end),
+        written: Watermark::new(synced),
+        synced: Watermark::new(synced),
         sync_wanted: Cell::new(0),
         latched: RefCell::new(None),
         disk_room: Cell::new(DiskRoom::Enough),

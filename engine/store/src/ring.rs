@@ -1,15 +1,17 @@
 //! The hot ring: a window of the log in mapped memory that outlives the process.
 //!
 //! ```text
-//! 0        header block: 0 "RINGMQRG"  8 u32 version  12 u32 crc32c of 16..64  16 u64 store id
-//!                        24 u64 ring bytes  32 u32 epoch  36 u16 shard  64 u8 doubt
+//! 0        header block: two headers, at 0 and 2048; the intact one with the higher epoch counts
+//!                        0 "RINGMQRG"  8 u32 version  12 u32 crc32c of 16..64  16 u64 store id
+//!                        24 u64 ring bytes  32 u32 epoch  36 u16 shard  40 u32 oldest epoch of its batches
+//!          64 u8 doubt
 //! 4096     data: the byte at log position P lies at 4096 + P % ring bytes
 //! ```
 //! Owns: the window's geometry, what may be overwritten, and the leases of what is being sent.
 //! Invariants: `floor <= any readable position < limit <= floor + ring bytes`; space is taken over in blocks (a
 //! 64th of the ring), and only when the block's old bytes are synced in their segment and no extent of it is out.
-//! `doubt` is 1 while a flush is under way and after one failed, and from when a recovery begins to write until the next
-//! epoch begins. While it is 0, what segments hold needs no second write after the process died: a flush that was under way
+//! `doubt` is 1 while a flush is under way and after one failed, from when a recovery begins to write until the next
+//! epoch begins, and after a start that took the ring over until all of that is synced. While it is 0, what segments hold needs no second write after the process died: a flush that was under way
 //! then may have failed later, when nobody was there to see it.
 //! On failure: [`HeldBy`] says what is in the way; [`Leases::room`] tells when to try again.
 
@@ -29,8 +31,10 @@ type RegionOf<E> = <<E as Env>::Disk as Disk>::Region;
 /// Bytes before the data area.
 pub const HEADER_BLOCK: usize = BLOCK;
 const MAGIC: [u8; 8] = *b"RINGMQRG";
-const VERSION: u32 = 1;
+/// 1: one header, without the oldest epoch.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 const USED: usize = 64;
+const HEADERS: [usize; 2] = [0, 2048];
 const DOUBT: usize = USED;
 /// Blocks of a ring: a bit each in a lease's mask.
 const BLOCKS: u64 = u64::BITS as u64;
@@ -43,17 +47,20 @@ pub struct RingId {
     pub log: LogId,
     pub epoch: u32,
     pub bytes: u64,
+    /// Of the batches that count in it: below `epoch` if that epoch took it over as it was.
+    pub oldest: u32,
 }
 
 impl RingId {
     pub fn encode(&self) -> [u8; USED] {
         let mut out = [0; USED];
         out[0..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..12].copy_from_slice(&VERSIONS.end().to_le_bytes());
         out[16..24].copy_from_slice(&self.log.store_id.to_le_bytes());
         out[24..32].copy_from_slice(&self.bytes.to_le_bytes());
         out[32..36].copy_from_slice(&self.epoch.to_le_bytes());
         out[36..38].copy_from_slice(&self.log.shard.to_le_bytes());
+        out[40..44].copy_from_slice(&self.oldest.to_le_bytes());
         let crc = crc32c::crc32c(&out[16..]);
         out[12..16].copy_from_slice(&crc.to_le_bytes());
         out
@@ -64,11 +71,14 @@ impl RingId {
         let bytes: &[u8; USED] = bytes.first_chunk()?;
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-        if bytes[0..8] != MAGIC || half(8) != VERSION || half(12) != crc32c::crc32c(&bytes[16..]) {
+        if bytes[0..8] != MAGIC || !VERSIONS.contains(&half(8)) || half(12) != crc32c::crc32c(&bytes[16..]) {
             return None;
         }
         let shard = u16::from_le_bytes([bytes[36], bytes[37]]);
-        Some(Self { log: LogId { store_id: word(16), shard }, epoch: half(32), bytes: word(24) })
+        let epoch = half(32);
+        let oldest = if half(8) == 1 { epoch } else { half(40) };
+        let id = Self { log: LogId { store_id: word(16), shard }, epoch, bytes: word(24), oldest };
+        (oldest <= epoch).then_some(id)
     }
 }
 
@@ -109,6 +119,8 @@ pub struct Ring<E: Env> {
     floor: Cell<u64>,
     /// Positions below may be written.
     limit: Cell<u64>,
+    /// What segments have up to here is in doubt until it is synced.
+    doubtful: u64,
     pub leases: Rc<Leases>,
 }
 
@@ -118,24 +130,31 @@ impl<E: Env> Ring<E> {
         raise_doubt(&self.region);
     }
 
-    /// The flush that raised it went well, its sync included.
-    pub fn end_doubt(&self) {
-        self.region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 0);
+    /// The flush that raised it went well, its sync included: segments are good up to `synced`.
+    pub fn end_doubt(&self, synced: u64) {
+        if synced >= self.doubtful {
+            self.region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 0);
+        }
     }
 
-    /// A ring whose log ends at `end`; nothing below `floor` is read from it.
-    pub fn new(region: RegionOf<E>, bytes: u64, floor: u64, end: u64) -> Self {
+    /// A ring whose log ends at `end`; nothing below `floor` is read from it. `doubtful`: see the field.
+    pub fn new(region: RegionOf<E>, bytes: u64, floor: u64, end: u64, doubtful: u64) -> Self {
         assert_eq!(region.len() as u64, HEADER_BLOCK as u64 + bytes);
         assert!(bytes.is_power_of_two() && floor <= end);
         let leases =
             Rc::new(Leases { counts: [const { Cell::new(0) }; BLOCKS as usize], room: Event::new() });
-        let ring = Self { region, bytes, floor: Cell::new(floor), limit: Cell::new(0), leases };
+        let ring = Self { region, bytes, floor: Cell::new(floor), limit: Cell::new(0), doubtful, leases };
         ring.limit.set(end.next_multiple_of(ring.block()));
         ring
     }
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Where the log ended when the ring was taken over from a dead process; 0 if it was not.
+    pub fn taken_over_to(&self) -> u64 {
+        self.doubtful
     }
 
     pub fn region(&self) -> &RegionOf<E> {
@@ -226,10 +245,26 @@ impl<E: Env> Ring<E> {
     }
 }
 
-/// Writes a ring's header: from now on its batches count for that epoch.
+/// Begins a ring anew: nothing that is in it counts, and nothing in segments is in doubt.
 pub fn write_header<R: Region>(region: &R, id: RingId) {
-    region.with_mut(0..USED, |out| out.copy_from_slice(&id.encode()));
+    let [first, second] = HEADERS;
+    region.with_mut(second..second + USED, |out| out.fill(0));
+    region.with_mut(first..first + USED, |out| out.copy_from_slice(&id.encode()));
     region.with_mut(DOUBT..DOUBT + 1, |out| out[0] = 0);
+}
+
+/// Gives a ring to a new epoch with the batches that are in it. What segments have of them is in doubt. The old header stays:
+/// a process may die at any byte of the new one.
+pub fn take_over<R: Region>(region: &R, id: RingId) {
+    debug_assert!(id.oldest <= id.epoch);
+    raise_doubt(region);
+    let newest = headers(region).max_by_key(|(_, id)| id.epoch).map(|(at, _)| at);
+    let at = HEADERS.into_iter().find(|at| newest != Some(*at)).expect("there are two");
+    region.with_mut(at..at + USED, |out| out.copy_from_slice(&id.encode()));
+}
+
+fn headers<R: Region>(region: &R) -> impl Iterator<Item = (usize, RingId)> {
+    HEADERS.into_iter().filter_map(|at| Some((at, region.with(at..at + USED, RingId::decode)?)))
 }
 
 /// Before a write to segments, whose outcome nobody may live to see; and after one that failed.
@@ -242,7 +277,7 @@ pub fn has_doubt<R: Region>(region: &R) -> bool {
 }
 
 pub fn read_header<R: Region>(region: &R) -> Option<RingId> {
-    region.with(0..USED, RingId::decode)
+    headers(region).map(|(_, id)| id).max_by_key(|id| id.epoch)
 }
 
 #[cfg(test)]
@@ -252,8 +287,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn headers_round_trip_and_damage_is_seen(store_id: u64, shard: u16, epoch: u32, bytes: u64, bit in 0usize..64 * 8) {
-            let id = RingId { log: LogId { store_id, shard }, epoch, bytes };
+        fn headers_round_trip_and_damage_is_seen(
+            store_id: u64, shard: u16, oldest: u32, later in 0u32..100, bytes: u64, bit in 0usize..64 * 8,
+        ) {
+            let epoch = oldest.saturating_add(later);
+            let id = RingId { log: LogId { store_id, shard }, epoch, bytes, oldest };
             let mut encoded = id.encode();
             prop_assert_eq!(RingId::decode(&encoded), Some(id));
             encoded[bit / 8] ^= 1 << (bit % 8);

@@ -200,3 +200,12 @@ async fn watch_latch(env: SimEnv, shard: Shard<SimEnv>) {
         );
     }
 }
+
+/// Waits until segments durably have all that is closed.
+pub async fn all_synced(shard: &Shard<SimEnv>) {
+    shard.request_sync();
+    while shard.synced().get() < shard.stats().log_end {
+        assert!(shard.latched().is_none(), "no fault");
+        shard.synced().moved().await;
+    }
+}

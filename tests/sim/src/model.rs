@@ -115,8 +115,9 @@ impl Model {
         );
     }
 
-    /// Everything that a node has in a queue is as it was stored, and everything promised is there.
-    pub fn verify(&mut self, queue: usize, found: &Found) {
+    /// Everything that a node has in a queue is as it was stored, and everything promised is there. `synced`: where the log
+    /// was at `now` that segments durably have.
+    pub fn verify(&mut self, queue: usize, found: &Found, synced: u64, now: Duration) {
         let name = QUEUES[queue];
         for (offset, bytes) in &found.records {
             self.same(queue, *offset, bytes);
@@ -129,10 +130,11 @@ impl Model {
             let excused = known.is_some_and(|stored| self.is_damaged(stored.position));
             assert!(excused, "{name:?}: nothing at offset {offset} between {} and {}", found.min, found.max);
         }
-        // What is there after a recovery was made durable by it.
+        // What is there after a recovery is durable, or in a ring that was taken over and is being flushed.
         for (offset, stored) in &mut self.queues[queue] {
-            if found.records.contains_key(offset) {
-                stored.promise = Promise::Power;
+            if found.records.contains_key(offset) && stored.promise != Promise::Power {
+                let is_durable = stored.position + stored.bytes.len() as u64 <= synced;
+                stored.promise = if is_durable { Promise::Power } else { Promise::Kill { at: now } };
             }
         }
     }

@@ -93,7 +93,7 @@ async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result
 }
 
 /// Reads everything and compares; false if the disk did not let it.
-async fn verify(node: &Node, model: &SharedModel) -> Option<Vec<Found>> {
+async fn verify(env: &SimEnv, node: &Node, model: &SharedModel) -> Option<Vec<Found>> {
     let mut all = Vec::new();
     for (queue, name) in QUEUES.iter().enumerate() {
         let found = dump::queue(&node.shard, queue).await.ok()?;
@@ -103,7 +103,8 @@ async fn verify(node: &Node, model: &SharedModel) -> Option<Vec<Found>> {
         // Retention may have gone on since.
         let min = node.shard.find_queue(name.topic, name.id).map_or(0, |q| node.shard.bounds(q).min);
         model.borrow_mut().recycled(queue, found.min.min(min));
-        model.borrow_mut().verify(queue, &found);
+        let (synced, now) = (node.shard.synced().get(), Duration::from_nanos(env.monotonic_ns()));
+        model.borrow_mut().verify(queue, &found, synced, now);
         all.push(found);
     }
     Some(all)
@@ -123,7 +124,7 @@ async fn live(
             return;
         }
     };
-    verify(&node, &model).await;
+    verify(&env, &node, &model).await;
     *opened.borrow_mut() = Opened::Serving;
     clients::start(&env, &node.shard, &model, bug);
     env.spawn(Class::Foreground, offsets::commit(env.clone(), node.journal.clone(), model, bug));
@@ -326,7 +327,7 @@ impl Run<'_> {
                 for queue in 0..QUEUES.len() {
                     assert!(clients::send(&env, &node.shard, &model, queue, None).await, "takes no message");
                 }
-                verify(&node, &model).await.expect("no fault");
+                verify(&env, &node, &model).await.expect("no fault");
                 node.shard.shutdown().await.expect("no fault");
                 flag.set(true);
             }
@@ -356,7 +357,9 @@ impl Run<'_> {
             async move {
                 match open(&env, &config, &model).await {
                     Ok(node) => {
-                        let found = verify(&node, &model).await.expect("no fault");
+                        // What it took over in the ring is no better than an append until then.
+                        clients::all_synced(&node.shard).await;
+                        let found = verify(&env, &node, &model).await.expect("no fault");
                         let damaged = !model.borrow().damages.is_empty();
                         assert!(node.report.quarantined.is_empty() || damaged, "{:?}", node.report);
                         *slot.borrow_mut() = Some(found);

@@ -40,7 +40,7 @@ pub async fn run(env: &Offline, args: &StoreArgs, out: &mut impl Write) -> Resul
 fn text(report: &RecoveryReport) -> String {
     let mut out = format!(
         "shard {}: the log goes from {} to {}\n  {} segments trusted by their index, {} scanned: {} batches, {} records\n  \
-         {} bytes that only the ring has\n  {} indexes to be made anew\n  decisions: {:?}\n",
+         {} bytes that only the ring has, {} that it goes on with\n  {} indexes to be made anew\n  decisions: {:?}\n",
         report.shard,
         report.log_start,
         report.end,
@@ -49,6 +49,7 @@ fn text(report: &RecoveryReport) -> String {
         report.scanned_batches,
         report.records,
         report.replayed_bytes,
+        report.kept_in_ring,
         report.rebuilt_indexes,
         report.decisions
     );

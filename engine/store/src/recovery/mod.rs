@@ -1,8 +1,9 @@
 //! Recovery: from files and ring to an open shard.
 //!
 //! Owns: the walk over the log, taking the decisions of [`table`], and making the result durable before the ring
-//! is used again. Invariants: everything that was only in the ring is in a segment and synced before the new
-//! epoch begins; recovering twice gives the same log as once; no byte is dropped without a row of the table.
+//! is used again, unless the new epoch can take the ring over as it is. Invariants: what is neither durable nor in a ring
+//! that is taken over is in a segment and synced before the new epoch begins; recovering twice gives the same log as once;
+//! no byte is dropped without a row of the table.
 //! On failure: [`OpenError`]; nothing on disk was made worse (what is written is what was already acknowledged,
 //! or a hole over a range that was copied aside first).
 
@@ -48,10 +49,23 @@ pub struct Recovered {
     pub end: u64,
     /// Of what is in no sealed index.
     pub keys: OpenKeys,
+    /// The new epoch goes on with the ring as it is. `None`: all of the log is durable in segments.
+    pub in_ring: Option<InRing>,
     pub report: RecoveryReport,
 }
 
+/// A ring that has all of the log's end.
+#[derive(Clone, Copy, Debug)]
+pub struct InRing {
+    /// Where the first batch begins that is in it.
+    pub floor: u64,
+    /// Segments durably have what is below; the beginning of a block, not below `floor`.
+    pub synced: u64,
+    pub oldest_epoch: u32,
+}
+
 /// Walks the log of a shard. `segments` is filled with what exists. `synced`: what was synced at the last clean stop.
+/// `may_keep_ring`: the ring is memory, and where the new epoch wants it.
 pub async fn recover<E: Env>(
     env: &E,
     id: LogId,
@@ -59,6 +73,7 @@ pub async fn recover<E: Env>(
     inventory: &Inventory,
     ring: Option<RingSource<RegionOf<E>>>,
     synced: u64,
+    may_keep_ring: bool,
 ) -> Result<Recovered, OpenError> {
     let index = IndexBuilder::new(&segments.dir, &inventory.floor);
     let mut walk = Walk {
@@ -70,8 +85,9 @@ pub async fn recover<E: Env>(
         epoch: 0,
         durable: synced,
         position: inventory.floor.log_start,
-        last: 0,
+        batches: Vec::new(),
         replayed: Vec::new(),
+        ring_ends_log: false,
         clock: PhaseClock::new(env),
         report: RecoveryReport {
             shard: id.shard,
@@ -87,14 +103,20 @@ pub async fn recover<E: Env>(
     walk.report.phases.load += walk.clock.lap();
     walk.log().await?;
     walk.index.keep_traces();
-    let needs_rewrite = walk.ring.as_ref().is_none_or(|ring| ring.has_doubt || !ring.is_complete);
-    if let Some(ring) = &walk.ring {
-        ring.raise_doubt();
+    let in_ring = if may_keep_ring { walk.in_ring(unsealed).await } else { None };
+    walk.report.phases.replay += walk.clock.lap();
+    if let Some(InRing { synced, .. }) = in_ring {
+        walk.report.kept_in_ring = walk.position - synced;
+    } else {
+        let needs_rewrite = walk.ring.as_ref().is_none_or(|ring| ring.has_doubt || !ring.is_complete);
+        if let Some(ring) = &walk.ring {
+            ring.raise_doubt();
+        }
+        let drained = walk.drain().await?;
+        walk.report.phases.drain += walk.clock.lap();
+        walk.settle(unsealed, drained, needs_rewrite).await?;
+        walk.report.phases.settle += walk.clock.lap();
     }
-    let drained = walk.drain().await?;
-    walk.report.phases.drain += walk.clock.lap();
-    walk.settle(unsealed, drained, needs_rewrite).await?;
-    walk.report.phases.settle += walk.clock.lap();
     walk.report.end = walk.position;
     walk.report.records = walk.index.records;
     walk.report.lost = walk.index.lost;
@@ -106,6 +128,7 @@ pub async fn recover<E: Env>(
         drops: walk.index.drops,
         end: walk.position,
         keys: walk.index.keys,
+        in_ring,
         report: walk.report,
     })
 }
@@ -121,10 +144,12 @@ struct Walk<'w, E: Env> {
     /// What the batches seen, and the last clean stop, say was synced.
     durable: u64,
     position: u64,
-    /// Where the last batch seen begins.
-    last: u64,
+    /// Where the batches begin that were seen outside sealed segments.
+    batches: Vec<u64>,
     /// Ranges of the log that were only in the ring.
     replayed: Vec<Range<u64>>,
+    /// The newest batch of a complete ring is the log's last.
+    ring_ends_log: bool,
     clock: PhaseClock<'w, E>,
     report: RecoveryReport,
 }
@@ -231,7 +256,7 @@ impl<E: Env> Walk<'_, E> {
                         self.report.scanned_batches += 1;
                         self.epoch = header.epoch;
                         self.durable = self.durable.max(header.durable);
-                        self.last = header.base;
+                        self.batches.push(header.base);
                         self.position = header.end();
                     }
                 }
@@ -265,7 +290,8 @@ impl<E: Env> Walk<'_, E> {
         while let Some(header) = ring.batch(self.position, &mut checked) {
             self.index.batch(&header, &checked.bytes, &checked.slots)?;
             self.epoch = header.epoch;
-            self.last = header.base;
+            self.durable = self.durable.max(header.durable);
+            self.batches.push(header.base);
             self.position = header.end();
             if self.position - since_yield >= 256 * 1024 {
                 since_yield = self.position;
@@ -280,7 +306,7 @@ impl<E: Env> Walk<'_, E> {
     }
 
     /// What lies behind the position where the log seems to end.
-    async fn later(&self) -> Result<Later, OpenError> {
+    async fn later(&mut self) -> Result<Later, OpenError> {
         let mut later = if self.durable > self.position { Later::Durable } else { Later::None };
         let mut note = |durable: u64| {
             later = match (later, durable > self.position) {
@@ -292,10 +318,11 @@ impl<E: Env> Walk<'_, E> {
             let behind = ring.behind(self.env, self.position).await;
             // Segments are written from the ring: behind its newest batch they have nothing.
             let ends_here = || {
-                let newest = ring.batch(self.last, &mut Checked::default());
-                newest.is_some_and(|header| header.end() == self.position)
+                let last = ring.batch(*self.batches.last()?, &mut Checked::default())?;
+                (last.end() == self.position).then_some(())
             };
-            if ring.is_complete && behind.is_empty() && ends_here() {
+            if ring.is_complete && behind.is_empty() && ends_here().is_some() {
+                self.ring_ends_log = true;
                 return Ok(later);
             }
             behind.iter().for_each(|(_, durable)| note(*durable));
@@ -358,6 +385,29 @@ impl<E: Env> Walk<'_, E> {
         self.report.quarantined.push(Quarantined { start, end, copy });
         self.position = end;
         Ok(())
+    }
+
+    /// Whether the ring can go on as it is: it ends the log, and has all of it from what is known to be durable on. Segments are
+    /// not trusted with any of that, as if no flush of it had been tried.
+    async fn in_ring(&self, scanned_from: u64) -> Option<InRing> {
+        let is_whole = self.ring_ends_log && self.report.quarantined.is_empty();
+        let ring = self.ring.as_ref().filter(|_| is_whole)?;
+        // Also what segments had and have lost to damage comes from the ring.
+        let replayed = self.replayed.first().map_or(self.position, |range| range.start);
+        let durable = self.durable.clamp(scanned_from, replayed);
+        let synced = durable - durable % BLOCK as u64;
+        let first = self.batches.partition_point(|base| *base <= synced).checked_sub(1)?;
+        let floor = self.batches[first];
+        let (mut at, mut since_yield) = (floor, floor);
+        let mut checked = Checked::default();
+        while at < self.position {
+            at = ring.batch(at, &mut checked)?.end();
+            if at - since_yield >= 256 * 1024 {
+                since_yield = at;
+                self.env.yield_now().await;
+            }
+        }
+        (at == self.position).then_some(InRing { floor, synced, oldest_epoch: ring.oldest() })
     }
 
     /// Writes what was only in the ring to segments, synced. Where the last of it begins, if the log ends with it.

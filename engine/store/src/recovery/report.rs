@@ -20,6 +20,8 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes that were in the ring alone.
     pub replayed_bytes: u64,
+    /// Bytes that the ring goes on with: they are written to segments while the shard is open.
+    pub kept_in_ring: u64,
     /// Sealed indexes that were damaged and are made anew.
     pub rebuilt_indexes: u32,
     pub quarantined: Vec<Quarantined>,
@@ -40,7 +42,7 @@ pub struct Phases {
     pub load: u64,
     /// Batches in segments that are not sealed.
     pub scan: u64,
-    /// Batches in the ring.
+    /// Batches in the ring, and whether it can be kept.
     pub replay: u64,
     /// Looking for intact batches behind the end.
     pub later: u64,

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 
 use futures_lite::future::poll_once;
@@ -186,7 +187,8 @@ pub struct RingSource<R: Region> {
     region: R,
     id: LogId,
     bytes: u64,
-    epoch: u32,
+    /// Of the batches that count.
+    epochs: RangeInclusive<u32>,
     /// It holds the newest batches, whatever may be torn elsewhere.
     pub is_complete: bool,
     /// Whether a write or sync of segments may have failed in its epoch.
@@ -196,7 +198,13 @@ pub struct RingSource<R: Region> {
 impl<R: Region> RingSource<R> {
     pub fn new(region: R, own: RingId, is_complete: bool) -> Self {
         let has_doubt = ring::has_doubt(&region);
-        Self { region, id: own.log, bytes: own.bytes, epoch: own.epoch, is_complete, has_doubt }
+        let epochs = own.oldest..=own.epoch;
+        Self { region, id: own.log, bytes: own.bytes, epochs, is_complete, has_doubt }
+    }
+
+    /// The oldest epoch of its batches.
+    pub fn oldest(&self) -> u32 {
+        *self.epochs.start()
     }
 
     /// Before recovery writes to segments: what is in them may not be what was synced from here on.
@@ -212,7 +220,7 @@ impl<R: Region> RingSource<R> {
             .region
             .with(head..head + HEADER_BYTES, |bytes| Header::decode(bytes, self.id, position))
             .ok()
-            .filter(|header| header.epoch == self.epoch)?;
+            .filter(|header| self.epochs.contains(&header.epoch))?;
         if place + header.length as usize > self.bytes as usize {
             return None;
         }

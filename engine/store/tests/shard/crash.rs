@@ -6,7 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::support::{Model, QueueName, SharedModel, drop_again, open, produce, small_config, verify};
+use crate::support::{
+    Model, QueueName, SharedModel, drop_again, flushed, open, produce, small_config, verify,
+};
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Faults, Host, Rng, SimEnv, World};
 use ringmq_store::{Decision, StoreConfig};
@@ -169,13 +171,14 @@ fn a_failed_sync_latches_the_shard() {
         assert!(before > 0);
         assert_eq!(before, after, "seed {seed}: acknowledged after a failed sync");
         host.set_faults(Faults::none());
-        // What recovery finds it makes durable, also what that sync was about: the second crash takes the power.
+        // What is found is made durable, also what that sync was about: the second crash takes the power.
         for kind in [CrashKind::Process, CrashKind::PowerLoss] {
             crash(&host, kind, &model);
             let (config, model) = (config.clone(), model.clone());
             world.run(&host, |env| async move {
                 let (_handle, shard, _) = open(&env, &config).await.expect("opens again");
                 verify(&shard, &model).await.expect("no fault");
+                flushed(&shard).await;
             });
         }
     }

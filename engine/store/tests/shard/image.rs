@@ -15,7 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::support::{
-    LIMITS, Model, QueueName, SharedModel, acknowledged, append, open, parts, produce, small_config, tagged,
+    LIMITS, Model, QueueName, SharedModel, acknowledged, append, flushed, open, parts, produce, small_config,
+    tagged,
 };
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Host, SimEnv, World};
@@ -200,6 +201,7 @@ pub fn check_after(seed: u64, end: End, tamper: impl FnOnce(&Host) -> BTreeSet<P
         world.run(&host, move |env| async move {
             let (_handle, shard, report) = open(&env, &config).await?;
             *end_at.borrow_mut() = Some(read(&shard).await);
+            flushed(&shard).await;
             Ok::<_, OpenError>(report)
         })
     };

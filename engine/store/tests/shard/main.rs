@@ -9,4 +9,5 @@ mod read_ahead;
 mod room;
 mod rows;
 mod support;
+mod taken_over;
 mod together;

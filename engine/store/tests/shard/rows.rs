@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::damage::{QUEUE, body, filled, place_of, reopened, segment, send};
-use crate::support::{acknowledged, append, open, parts, read_all, small_config, tagged};
+use crate::support::{acknowledged, append, flushed, open, parts, read_all, small_config, tagged};
 use ringmq_simenv::{CrashKind, Host, World};
 use ringmq_store::{Decision, StoreConfig};
 
@@ -64,7 +64,9 @@ fn row_1_what_the_ring_has_is_replayed_whatever_the_segment_has() {
         reopened(&world, &host, &config, |_env, shard, report| async move {
             assert_eq!(report.decisions, [Decision::Replay, Decision::EndClean]);
             assert!(report.replayed_bytes > 0 && report.lost.is_empty());
+            assert!(report.kept_in_ring >= report.replayed_bytes, "{report:?}");
             assert_eq!(read_all(&shard, QUEUE).await.unwrap().len(), 30);
+            flushed(&shard).await;
         });
         // What was replayed is in the segments now: the ring is not needed for it any more.
         host.crash(CrashKind::PowerLoss);

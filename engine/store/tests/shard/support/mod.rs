@@ -135,6 +135,11 @@ pub async fn acknowledged<E: Env>(shard: &Shard<E>, end: u64, sync: bool) -> boo
     }
 }
 
+/// Waits until segments durably have the whole log: a ring that was taken over is flushed while the shard is open.
+pub async fn flushed<E: Env>(shard: &Shard<E>) {
+    assert!(acknowledged(shard, shard.stats().log_end, true).await, "{:?}", shard.latched());
+}
+
 /// Reads a queue from its start to its end. An I/O error is the device's; damage would be `InvalidData`.
 pub async fn read_all<E: Env>(shard: &Shard<E>, name: QueueName) -> io::Result<BTreeMap<u64, Vec<u8>>> {
     let Some(queue) = shard.find_queue(name.0, name.1) else {
@@ -175,7 +180,7 @@ pub async fn read_all<E: Env>(shard: &Shard<E>, name: QueueName) -> io::Result<B
     Ok(found)
 }
 
-/// Every promise is kept; what is there beyond them becomes one (it was recovered, hence durable).
+/// Every promise is kept; what is there beyond them becomes one, as durable as the log says that it is.
 pub async fn verify<E: Env>(shard: &Shard<E>, model: &SharedModel) -> io::Result<()> {
     let names: Vec<QueueName> = model.borrow().queues.keys().copied().collect();
     for name in names {
@@ -207,7 +212,10 @@ pub async fn verify<E: Env>(shard: &Shard<E>, model: &SharedModel) -> io::Result
         let slot = model.queues.entry(name).or_default();
         slot.retain(|offset, _| *offset >= min);
         for (offset, bytes) in found {
-            slot.insert(offset, Promise { bytes, durable: true });
+            let position = RecordView::parse(&bytes).unwrap().physical_offset as u64; // shard 0
+            let is_synced = position + bytes.len() as u64 <= shard.synced().get();
+            let durable = is_synced || promises.get(&offset).is_some_and(|promise| promise.durable);
+            slot.insert(offset, Promise { bytes, durable });
         }
     }
     Ok(())
