@@ -4,6 +4,8 @@
 //! server thread's CPU time a request, wakes and system calls included.
 //! `echo disk DIR`: 4 KiB write + fdatasync one at a time, 1 MiB writes from a registered region and
 //! from a buffer.
+//! `echo hop IN_FLIGHT [SECONDS]`: messages of 160 bytes that core 1 hands back to core 0; what one costs each core, and how
+//! long it takes there and back.
 //! `echo idle [SECONDS]`: CPU time of a core that waits, with an open connection.
 
 use std::cell::{Cell, RefCell};
@@ -44,12 +46,26 @@ fn main() {
             })
             .expect("a core");
         }
+        Some("hop") => {
+            let (in_flight, seconds) = (number(1, 1), number(2, 3));
+            run(2, move |env| async move {
+                if env.core() == 0 {
+                    there_and_back(env, in_flight, seconds).await
+                } else {
+                    hand_back(env).await
+                }
+            })
+            .expect("two cores");
+        }
         Some("idle") => {
             let seconds = number(1, 5);
             run(1, move |env| async move { idle(&env, seconds).await }).expect("a core");
         }
         _ => {
-            eprintln!("echo net CONNECTIONS IN_FLIGHT BYTES [SECONDS] | echo disk DIR | echo idle [SECONDS]")
+            eprintln!(
+                "echo net CONNECTIONS IN_FLIGHT BYTES [SECONDS] | echo disk DIR | echo hop IN_FLIGHT [SECONDS] | \
+                 echo idle [SECONDS]"
+            )
         }
     }
 }
@@ -164,6 +180,51 @@ async fn drive(env: UringEnv, load: Load) {
     lanes.recv().await;
     report("round trip", &mut times.borrow_mut());
     lanes.try_send(0, None).expect("an empty lane");
+}
+
+/// What hops: when it left, and as many bytes as a request has in its lane.
+type Hopping = Option<(Instant, [u8; 144])>;
+
+async fn there_and_back(env: UringEnv, in_flight: u64, seconds: u64) {
+    let lanes = env.mesh().join::<Hopping>("hop", 4096).await;
+    let mut times = Vec::new();
+    let put = || assert!(lanes.try_send(1, Some((Instant::now(), [7; 144]))).is_ok(), "an empty lane");
+    (0..in_flight).for_each(|_| put());
+    let (cpu, began, before) = (thread_cpu(), Instant::now(), env.vital_signs());
+    let mut hops = 0u64;
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let Some((_, Some((left, bytes)))) = lanes.recv().await else { return };
+        std::hint::black_box(bytes);
+        if times.len() < 2_000_000 {
+            times.push(left.elapsed());
+        }
+        hops += 1;
+        put();
+    }
+    let (cpu, after) = (thread_cpu() - cpu, env.vital_signs());
+    println!(
+        "{in_flight} in flight: {:.3} us of CPU a round trip on core 0, {:.0} round trips/s, {:.1} a turn, {:.2} enters each",
+        cpu.as_secs_f64() * 1e6 / hops as f64,
+        hops as f64 / began.elapsed().as_secs_f64(),
+        hops as f64 / (after.turns - before.turns).max(1) as f64,
+        (after.enters - before.enters) as f64 / hops as f64,
+    );
+    report("there and back", &mut times);
+    while lanes.try_send(1, None).is_err() {
+        env.yield_now().await;
+    }
+    while let Some((_, Some(_))) = lanes.recv().await {}
+}
+
+async fn hand_back(env: UringEnv) {
+    let lanes = env.mesh().join::<Hopping>("hop", 4096).await;
+    let (cpu, mut hops) = (thread_cpu(), 0u64);
+    while let Some((_, Some(message))) = lanes.recv().await {
+        hops += 1;
+        assert!(lanes.try_send(0, Some(message)).is_ok(), "room for what was taken out");
+    }
+    println!("{:.3} us of CPU each on core 1", (thread_cpu() - cpu).as_secs_f64() * 1e6 / hops as f64);
+    assert!(lanes.try_send(0, None).is_ok(), "an empty lane");
 }
 
 fn report(what: &str, times: &mut [Duration]) {
