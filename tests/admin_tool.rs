@@ -109,6 +109,13 @@ fn topics_are_made_listed_shown_and_deleted() {
     assert!(queues[0]["last_message"].is_string() && queues[1]["last_message"].is_null(), "{shown}");
 
     tool.text(&["topic", "create", "orders", "--queues", "4", "--update"]);
+    let once = "+ringmq.dedup.window=60s";
+    tool.text(&["topic", "create", "orders", "--queues", "4", "--update", "--attributes", once]);
+    let config =
+        Remote::connect(server.broker()).ask(request_code::GET_TOPIC_CONFIG, &[("topic", "orders")], b"");
+    let config = String::from_utf8_lossy(&config.body).into_owned();
+    assert!(config.contains(r#""ringmq.dedup.window":"60s""#), "{config}");
+    tool.refused(&["topic", "create", "more", "--attributes", "+ringmq.dedup.window=soon"], "such as 60s");
     assert_eq!(tool.json(&["topic", "show", "orders"])["brokers"][0]["read_queues"], 4);
 
     let would = tool.json(&["topic", "delete", "orders", "--dry-run"]);

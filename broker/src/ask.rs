@@ -11,12 +11,13 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use ringmq_store::{Indexed, QueueEnd};
+use ringmq_store::{Indexed, QueueEnd, RecentKey};
 use ringmq_transport::{ConnId, OwnedFrame};
 
 use crate::client_call::{CallFailed, ClientCall};
 use crate::control_plane::WantedTopic;
 use crate::group_queue::GroupQueue;
+use crate::once::{Earlier, Sought, Verdict};
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::queue_look::{Look, Seen};
 use crate::reply::Refusal;
@@ -53,6 +54,25 @@ pub enum Question {
     Recall {
         topic: Box<str>,
         key: Box<str>,
+    },
+    /// Of the home of a unique key with this hash: shall its message be stored?
+    Claim {
+        topic: Box<str>,
+        window_ms: i64,
+        hash: u64,
+        not: Option<u64>,
+    },
+    /// Keys of the messages stored since a time in the shards of the core that is asked: of those at home on core `home`.
+    RecentKeys {
+        topic: Box<str>,
+        since_ms: i64,
+        home: usize,
+        max: usize,
+    },
+    /// Of the core of the message's shard: is that what was sent?
+    Earlier {
+        physical: u64,
+        sought: Box<Sought>,
     },
     /// Of the core of the shard.
     Record {
@@ -161,6 +181,10 @@ pub enum Answer {
     Record(Result<Option<Vec<u8>>, String>),
     HoldsLocks(bool),
     Recalled(Result<u64, Refusal>),
+    Claimed(Result<Verdict, Refusal>),
+    /// `None`: more than were asked for at most.
+    RecentKeys(Option<Vec<RecentKey>>),
+    Earlier(Result<Option<Earlier>, Refusal>),
 }
 
 #[derive(Default)]

@@ -20,8 +20,9 @@ use crate::config::{BrokerConfig, LiveConfig};
 use crate::control_plane::ControlPlane;
 use crate::filter;
 use crate::hold::Holds;
-use crate::hop::{CoreMessage, Hop, MessageOf};
+use crate::hop::{CoreMessage, Hop, HoppingRequest, MessageOf};
 use crate::lifecycle::Lifecycle;
+use crate::once::{Claim, Once};
 use crate::parked::Parked;
 use crate::pending::{Book, Books};
 use crate::placement::Placement;
@@ -99,6 +100,7 @@ pub struct Core<E: Env> {
     pub holds: Holds<E>,
     pub(crate) carried: Carried,
     pub(crate) resets: Resets,
+    pub(crate) once: Once,
     pub(crate) carried_filters: filter::Carried,
     tickets: Rc<Tickets>,
     /// By shard id; `None` where another core runs it.
@@ -151,6 +153,7 @@ impl<E: Env> Core<E> {
             lifecycle: Lifecycle::default(),
             carried: Carried::default(),
             resets: Resets::default(),
+            once: Once::default(),
             carried_filters: filter::Carried::default(),
             tickets: Rc::default(),
             shards: by_id.into(),
@@ -310,6 +313,7 @@ impl<E: Env> Core<E> {
             transactions_given_up: counters.transactions_given_up.get(),
             transaction_checks: counters.transaction_checks.get(),
             recalled: counters.recalled.get(),
+            sent_again: counters.sent_again.get(),
             get_messages: counters.get_messages.get(),
             get_bytes: counters.get_bytes.get(),
             pulls_found: counters.pulls_found.get(),
@@ -404,6 +408,15 @@ impl<E: Env> Core<E> {
             Question::Store(message) => Answer::Stored(self.store_here(*message).await),
             Question::Recall { topic, key } => {
                 Answer::Recalled(crate::handlers::recall_message::recall_here(self, &topic, &key).await)
+            }
+            Question::Claim { topic, window_ms, hash, not } => {
+                Answer::Claimed(self.claim_here(&topic, window_ms, hash, not).await)
+            }
+            Question::RecentKeys { topic, since_ms, home, max } => {
+                Answer::RecentKeys(self.recent_keys_here(&topic, since_ms, home, max).await)
+            }
+            Question::Earlier { physical, sought } => {
+                Answer::Earlier(self.earlier_here(physical, &sought).await)
             }
             Question::Record { shard, physical } => {
                 let local = self.local(shard).expect("a shard's core was asked");
@@ -502,11 +515,13 @@ impl<E: Env> Core<E> {
 
     fn on_core_message(self: &Rc<Self>, from: usize, message: MessageOf<E>) {
         match message {
-            CoreMessage::Request { conn, peer, target, frame, began } => {
+            CoreMessage::Request(HoppingRequest { conn, peer, target, frame, claim, began }) => {
                 self.stages.end(&self.env, Stage::Hop, began);
                 let origin = Origin::Remote { hop: self.hop.clone(), conn };
-                self.handle_hopped(OwnedRequest { frame, peer, origin, target: Some(target) });
+                let claim = claim.map(|name| Claim::new(self, name));
+                self.handle_hopped(OwnedRequest { frame, peer, origin, target: Some(target), claim });
             }
+            CoreMessage::ClaimEnded { number, stored } => self.end_claim(number, stored),
             CoreMessage::Reply { conn, frames } | CoreMessage::Push { conn, frames } => {
                 self.write_to(conn, &frames);
             }

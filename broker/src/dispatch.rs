@@ -15,7 +15,7 @@ use ringmq_wire::code::{request_code as code, response_code};
 use crate::control_plane::is_control_request;
 use crate::core::Core;
 use crate::handlers;
-use crate::hop::CoreMessage;
+use crate::hop::{CoreMessage, HoppingRequest};
 use crate::reply::Origin;
 use crate::request::{Handled, LocalFuture, OwnedRequest, Request, Target};
 use crate::stages::Stage;
@@ -30,6 +30,7 @@ impl<E: Env> Service<E> for Core<E> {
             origin: &origin,
             target: None,
             first_in_line: false,
+            claim: None,
         };
         match self.route(&request) {
             None => Flow::Continue,
@@ -71,8 +72,23 @@ impl<E: Env> Core<E> {
         }
         let frame = request.to_owned_request().frame;
         let began = self.stages.begin(&self.env, Stage::Hop);
-        if let Err(full) = self.hop.request(to, request.conn(), request.peer, target, frame, began) {
-            request.responder().refuse(response_code::SYSTEM_BUSY, &format!("[RINGMQ_BUSY] {full}"));
+        let hopping = HoppingRequest {
+            conn: request.conn(),
+            peer: request.peer,
+            target,
+            frame,
+            claim: request.claim.map(|claim| claim.name()),
+            began,
+        };
+        match self.hop.request(to, hopping) {
+            Ok(()) => {
+                if let Some(claim) = request.claim {
+                    claim.passed_on();
+                }
+            }
+            Err(full) => {
+                request.responder().refuse(response_code::SYSTEM_BUSY, &format!("[RINGMQ_BUSY] {full}"));
+            }
         }
     }
 

@@ -26,6 +26,7 @@ use thiserror::Error;
 
 use crate::ask::{Answer, Question};
 use crate::control_plane::CarriedCommit;
+use crate::once::ClaimName;
 use crate::request::Target;
 use crate::stages::Began;
 use crate::stats::add;
@@ -51,14 +52,7 @@ pub enum CoreMessage<X> {
     Stopped(Result<(), String>),
 
     /// Connection's core → home core. Refused (SYSTEM_BUSY) when the lane is full; the client tries again.
-    Request {
-        conn: ConnId,
-        peer: SocketAddr,
-        target: Target,
-        frame: OwnedFrame,
-        /// When, if this one is timed.
-        began: Began,
-    },
+    Request(HoppingRequest),
     /// Home core → connection's core: whole frames to send. Waits for room; lost only with the connection.
     Reply {
         conn: ConnId,
@@ -90,6 +84,12 @@ pub enum CoreMessage<X> {
     /// Any → control core: offsets that came with pulls. Waits for room. A crash loses what was not journalled; the client
     /// sends its offsets again with the next pull.
     Carried(Vec<CarriedCommit>),
+    /// Any → the core that granted a claim: how it ended, with the place of the message if it was stored. Waits for room: a lost
+    /// one would refuse the key until a restart.
+    ClaimEnded {
+        number: u64,
+        stored: Option<u64>,
+    },
     /// Any → any: wait for room; the asker waits for the answer.
     Ask {
         ticket: u64,
@@ -99,6 +99,18 @@ pub enum CoreMessage<X> {
         ticket: u64,
         answer: Box<Answer>,
     },
+}
+
+/// A client's request on its way to its home core.
+pub struct HoppingRequest {
+    pub conn: ConnId,
+    pub peer: SocketAddr,
+    pub target: Target,
+    pub frame: OwnedFrame,
+    /// Goes along.
+    pub claim: Option<ClaimName>,
+    /// When, if this one is timed.
+    pub began: Began,
 }
 
 /// A body that another core's memory holds.
@@ -174,19 +186,11 @@ impl<E: Env> Hop<E> {
     }
 
     /// Sends a client's request to its home core.
-    pub fn request(
-        &self,
-        to: usize,
-        conn: ConnId,
-        peer: SocketAddr,
-        target: Target,
-        frame: OwnedFrame,
-        began: Began,
-    ) -> Result<(), LaneFull> {
+    pub fn request(&self, to: usize, request: HoppingRequest) -> Result<(), LaneFull> {
         debug_assert_ne!(to, self.core);
         add(&self.requests, 1);
         let waiting = self.outboxes[to].waiting.borrow().len();
-        let message = CoreMessage::Request { conn, peer, target, frame, began };
+        let message = CoreMessage::Request(request);
         if waiting == 0 && self.lanes.try_send(to, message).is_ok() {
             return Ok(());
         }

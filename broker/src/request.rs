@@ -7,12 +7,14 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use ringmq_io::Env;
 use ringmq_store::AppendError;
 use ringmq_transport::{ConnId, OwnedFrame};
 use ringmq_wire::Command;
 
+use crate::once::Claim;
 use crate::reply::{Origin, Responder};
 
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -42,6 +44,8 @@ pub struct Request<'a, 'f, E: Env> {
     pub target: Option<Target>,
     /// The request is the oldest of those that wait for room in its shard's ring: it may pass the others.
     pub first_in_line: bool,
+    /// The right to store a message that its topic takes once.
+    pub claim: Option<&'a Rc<Claim<E>>>,
 }
 
 impl<E: Env> Request<'_, '_, E> {
@@ -67,6 +71,7 @@ impl<E: Env> Request<'_, '_, E> {
             peer: self.peer,
             origin: self.origin.clone(),
             target: self.target,
+            claim: self.claim.cloned(),
         }
     }
 }
@@ -91,6 +96,7 @@ pub struct OwnedRequest<E: Env> {
     pub peer: SocketAddr,
     pub origin: Origin<E>,
     pub target: Option<Target>,
+    pub claim: Option<Rc<Claim<E>>>,
 }
 
 impl<E: Env> OwnedRequest<E> {
@@ -104,6 +110,7 @@ impl<E: Env> OwnedRequest<E> {
             origin: &self.origin,
             target: self.target,
             first_in_line: false,
+            claim: self.claim.as_ref(),
         })
     }
 

@@ -24,6 +24,8 @@ pub struct CoreStats {
     pub transactions_given_up: u64,
     pub transaction_checks: u64,
     pub recalled: u64,
+    /// Sends that were answered with an earlier message.
+    pub sent_again: u64,
     pub get_messages: u64,
     pub get_bytes: u64,
     /// Pulls that found something, and that did not.
@@ -63,6 +65,7 @@ impl std::ops::AddAssign for CoreStats {
         self.transactions_given_up += other.transactions_given_up;
         self.transaction_checks += other.transaction_checks;
         self.recalled += other.recalled;
+        self.sent_again += other.sent_again;
         self.get_messages += other.get_messages;
         self.get_bytes += other.get_bytes;
         self.pulls_found += other.pulls_found;
@@ -98,6 +101,8 @@ pub struct Counters {
     pub dead_letters: Cell<u64>,
     /// Delayed messages that their producers took back.
     pub recalled: Cell<u64>,
+    /// Sends that repeated a message, to topics that take each once.
+    pub sent_again: Cell<u64>,
     /// Send-backs under way now; it also goes down.
     pub send_backs_now: Cell<u64>,
     pub get_messages: Cell<u64>,

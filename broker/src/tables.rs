@@ -36,6 +36,8 @@ pub struct TopicSettings {
     pub order: bool,
     /// `topicFilterType` MULTI_TAG: its messages are marked so.
     pub multi_tag: bool,
+    /// A message with a unique key that was stored in the last so many milliseconds is not stored again; 0: it is.
+    pub once_ms: i64,
 }
 
 /// A consumer group as the data plane needs it.
@@ -288,6 +290,7 @@ mod tests {
             sys_flag: 0,
             order: false,
             multi_tag: false,
+            once_ms: 0,
         };
         tables.apply(TableChange::Topic(settings.clone()));
         let before = tables.topic("orders").unwrap();
@@ -314,6 +317,7 @@ mod tests {
             sys_flag: 0,
             order: false,
             multi_tag: false,
+            once_ms: 0,
         };
         let count = |settings: &TopicSettings| {
             tables.apply(TableChange::Topic(settings.clone()));

@@ -69,6 +69,9 @@ const CORES: &[(&str, Kind, &str, OfCore)] = &[
     ("ringmq_delayed_lost_total", Kind::Counter, "Delayed messages that were found damaged", |c| {
         c.stats.delayed_lost
     }),
+    ("ringmq_sent_again_total", Kind::Counter, "Sends that were answered with an earlier message", |c| {
+        c.stats.sent_again
+    }),
     ("ringmq_hops_total", Kind::Counter, "Requests sent to another core", |c| c.stats.hops),
     ("ringmq_puts_refused_total", Kind::Counter, "Sends that were refused", |c| c.stats.put_refused),
 ];

@@ -40,6 +40,11 @@ pub enum AttributeError {
     NotANumber(String),
     #[error("boolean attribute format is wrong.")]
     NotABoolean,
+    #[error(
+        "value {0:?} is not a time from {ONCE_MS_MIN} ms to {ONCE_HOURS_MAX} hours: a number with ms, s, m or h behind it, \
+         such as 60s"
+    )]
+    NotAWindow(String),
     #[error("more than {ATTRIBUTES_MAX} attributes")]
     TooMany,
 }
@@ -50,6 +55,7 @@ enum Check {
     Boolean,
     OneOf(&'static [&'static str]),
     Range(i64, i64),
+    Window,
 }
 
 #[derive(Clone, Copy)]
@@ -70,12 +76,19 @@ pub const MESSAGE_TYPE: &str = "message.type";
 /// Refused by the reference unless its store is tiered; ours is not.
 pub const RESERVE_TIME: &str = "reserve.time";
 
+/// Ours: a message whose unique key was stored within the window is not stored again (see `once`).
+pub const ONCE_WINDOW: &str = "ringmq.dedup.window";
+/// Keys are forgotten by the second.
+const ONCE_MS_MIN: i64 = 1_000;
+const ONCE_HOURS_MAX: i64 = 24;
+
 pub const TOPIC_ATTRIBUTES: &[Attribute] = &[
     attribute("queue.type", false, Check::OneOf(&["BatchCQ", "SimpleCQ"])),
     attribute("cleanup.policy", false, Check::OneOf(&["DELETE", "COMPACTION"])),
     attribute(MESSAGE_TYPE, true, Check::OneOf(MESSAGE_TYPES)),
     attribute(RESERVE_TIME, true, Check::Range(-1, i64::MAX)),
     attribute("lite.topic.expiration", true, Check::Range(-1, 30 * 24 * 60)),
+    attribute(ONCE_WINDOW, true, Check::Window),
 ];
 
 pub const GROUP_ATTRIBUTES: &[Attribute] = &[
@@ -173,7 +186,28 @@ fn verify(attribute: Attribute, value: &str) -> Result<(), AttributeError> {
             let number: i64 = value.parse().map_err(|_| AttributeError::NotANumber(value.into()))?;
             if number < min || number > max { Err(AttributeError::NotInRange(min, max)) } else { Ok(()) }
         }
+        Check::Window if window_ms(value).is_some() => Ok(()),
+        Check::Window => Err(AttributeError::NotAWindow(value.into())),
     }
+}
+
+/// The window of `ONCE_WINDOW`; 0 without one.
+pub fn once_ms(attributes: &Attributes) -> i64 {
+    attributes.get(ONCE_WINDOW).and_then(|value| window_ms(value)).unwrap_or(0)
+}
+
+fn window_ms(value: &str) -> Option<i64> {
+    let digits = value.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = value.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let ms = number.parse::<i64>().ok()?.checked_mul(unit_ms)?;
+    (ONCE_MS_MIN..=ONCE_HOURS_MAX * 3_600_000).contains(&ms).then_some(ms)
 }
 
 #[cfg(test)]
@@ -215,6 +249,30 @@ mod tests {
         assert_eq!(alter("-message.type").unwrap(), of(&[("queue.type", "SimpleCQ")]));
         assert_eq!(alter("+queue.type=BatchCQ"), Err(AttributeError::Unchangeable("queue.type".into())));
         assert_eq!(alter("-reserve.time"), Err(AttributeError::Absent("reserve.time".into())));
+    }
+
+    #[test]
+    fn a_window_is_a_time_with_its_unit() {
+        let window = |value: &str| {
+            let changes = parse_changes(&format!("+{ONCE_WINDOW}={value}")).unwrap();
+            alter(TOPIC_ATTRIBUTES, None, &changes).map(|attributes| once_ms(&attributes))
+        };
+        for (value, ms) in
+            [("1s", 1_000), ("1500ms", 1_500), ("60s", 60_000), ("10m", 600_000), ("24h", 86_400_000)]
+        {
+            assert_eq!(window(value), Ok(ms));
+        }
+        for wrong in ["60", "s", "-1s", "1.5s", "999ms", "25h", "60 s", "99999999999999999999s", "1d"] {
+            let error = window(wrong).unwrap_err();
+            assert_eq!(error, AttributeError::NotAWindow(wrong.into()));
+            assert!(
+                error.to_string().ends_with(
+                    "from 1000 ms to 24 hours: a number with ms, s, m or h behind it, such as 60s"
+                ),
+                "{error}"
+            );
+        }
+        assert_eq!(once_ms(&of(&[])), 0);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use crate::filter::Wanted;
 use crate::tables::{ConsumerSettings, GroupSettings, Subscription, TopicSettings};
 
+use super::attributes;
 use super::clients::ConsumerGroup;
 use super::groups::{self, GroupConfig};
 use super::topics::{self, TopicConfig, TopicFilterType};
@@ -19,6 +20,7 @@ pub fn topic(topic: &TopicConfig) -> TopicSettings {
         sys_flag: topic.topic_sys_flag,
         order: topic.order,
         multi_tag: topic.topic_filter_type == TopicFilterType::MultiTag,
+        once_ms: attributes::once_ms(&topic.attributes),
     }
 }
 

@@ -66,6 +66,12 @@ impl<'a> Traits<'a> {
         }
     }
 
+    /// It may ask to be kept elsewhere first: delayed, or half of a transaction.
+    pub fn may_wait(&self) -> bool {
+        let timers = [self.delay, self.timer_delay_sec, self.timer_delay_ms, self.timer_deliver_ms];
+        self.prepared || timers.iter().any(Option::is_some)
+    }
+
     /// What this message asks for and cannot have, in words for the producer; with the counter's key.
     pub fn unsupported(&self, flags: i32) -> Option<(&'static str, String)> {
         if let Some((property, value)) = self.unsupported {

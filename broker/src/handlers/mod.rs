@@ -47,6 +47,7 @@ pub mod send_batch;
 mod send_delayed;
 pub mod send_half;
 pub mod send_message;
+mod send_once;
 mod send_retry;
 pub mod system_topics;
 pub mod topic_config;

@@ -108,6 +108,7 @@ fn table<E: Env>(
     put("delayedDelivered", stats.delayed_delivered.to_string());
     put("sentBack", stats.sent_back.to_string());
     put("recalled", stats.recalled.to_string());
+    put("sentAgain", stats.sent_again.to_string());
     put("deadLetters", stats.dead_letters.to_string());
     put("transactionsWaiting", stats.transactions_waiting.to_string());
     put("transactionsCommitted", stats.transactions_committed.to_string());

@@ -15,7 +15,7 @@ use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
 
 use super::message::Traits;
-use super::{on_demand, queue, send_batch, send_delayed, send_half, send_retry};
+use super::{on_demand, queue, send_batch, send_delayed, send_half, send_once, send_retry};
 use crate::ack::{Pending, UniqueKey};
 use crate::config::BrokerConfig;
 use crate::control::names;
@@ -57,7 +57,17 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
                     let target = Target::Queue { shard: core.shard_of(topic, queue_id), queue_id };
                     return send_retry::handle(core, request, &header, target);
                 }
-                Ok(queue_id) => (core.shard_of(topic, queue_id), queue_id),
+                Ok(queue_id) => {
+                    let shard = core.shard_of(topic, queue_id);
+                    let window_ms = topic.settings.once_ms;
+                    if window_ms > 0
+                        && let Some(sought) = send_once::sought(core, request, &header, window_ms)
+                    {
+                        let target = Target::Queue { shard, queue_id };
+                        return send_once::handle(core, request, sought, window_ms, target);
+                    }
+                    (shard, queue_id)
+                }
                 Err(handled) => return handled,
             },
             None => return without_topic(core, request, &header),
@@ -249,6 +259,9 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
         key: Option<&str>,
         more: impl FnOnce(&mut Pending<E>),
     ) -> Handled {
+        if let Some(claim) = self.request.claim {
+            claim.stored(appended.physical);
+        }
         if self.request.command.is_oneway() {
             return Handled::Done;
         }

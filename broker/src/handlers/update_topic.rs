@@ -10,7 +10,7 @@ use ringmq_wire::code::response_code;
 use ringmq_wire::headers::CreateTopicHeader;
 
 use super::queue::bad_header;
-use crate::control::attributes::{self, MESSAGE_TYPE, RESERVE_TIME, TOPIC_ATTRIBUTES};
+use crate::control::attributes::{self, MESSAGE_TYPE, ONCE_WINDOW, RESERVE_TIME, TOPIC_ATTRIBUTES};
 use crate::control::topics::{TopicConfig, TopicFilterType};
 use crate::control::{Control, names, topic_refusal};
 use crate::reply::Refusal;
@@ -51,6 +51,10 @@ fn failed(error: attributes::AttributeError) -> Refusal {
     Refusal::new(response_code::SYSTEM_ERROR, error.to_string())
 }
 
+fn is_of_group(topic: &str) -> bool {
+    topic.starts_with(names::RETRY_PREFIX) || topic.starts_with(names::DLQ_PREFIX)
+}
+
 /// The topic as it is to be, of one whose attributes are changes (`+key`, `-key`); `None`: it is so already. Nothing is changed.
 pub(super) fn prepare<E: Env>(
     control: &Control<E>,
@@ -74,6 +78,12 @@ pub(super) fn prepare<E: Env>(
     let known = control.state.borrow().topics.get(name).cloned();
     let current = known.as_ref().map(|topic| &topic.attributes);
     let attributes = attributes::alter(TOPIC_ATTRIBUTES, current, changes).map_err(failed)?;
+    let not_sent_to = names::is_reserved_for_broker(name) || control.system.contains(name);
+    if attributes.contains_key(ONCE_WINDOW) && (not_sent_to || is_of_group(name)) {
+        let remark =
+            format!("{ONCE_WINDOW} has no effect on {name}: it is for topics that producers send to");
+        return Err(invalid(remark));
+    }
     let topic = TopicConfig { attributes, ..asked };
     if known.is_some_and(|known| *known == topic) {
         return Ok(None);

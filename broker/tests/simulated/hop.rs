@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_broker::hop::{CoreMessage, Hop};
+use ringmq_broker::hop::{CoreMessage, Hop, HoppingRequest};
 use ringmq_broker::request::Target;
 use ringmq_broker::stages::Began;
 use ringmq_io::limits::LANE_MESSAGES_MAX;
@@ -47,7 +47,10 @@ async fn full_lane(env: SimEnv, hop: Rc<Hop<SimEnv>>) {
     let target = Target::Shard(1);
     let peer = "10.0.0.9:4000".parse().unwrap();
     if env.core() == 0 {
-        let request = || hop.request(1, CONN, peer, target, frame(), Began::NEVER);
+        let request = || {
+            let (frame, began) = (frame(), Began::NEVER);
+            hop.request(1, HoppingRequest { conn: CONN, peer, target, frame, claim: None, began })
+        };
         for _ in 0..LANE_MESSAGES_MAX {
             request().unwrap();
         }
@@ -65,7 +68,7 @@ async fn full_lane(env: SimEnv, hop: Rc<Hop<SimEnv>>) {
         env.sleep(Duration::from_secs(5)).await;
         for _ in 0..LANE_MESSAGES_MAX {
             let received = hop.lanes().recv().await;
-            assert!(matches!(received, Some((0, CoreMessage::Request { conn: CONN, .. }))));
+            assert!(matches!(received, Some((0, CoreMessage::Request(HoppingRequest { conn: CONN, .. })))));
         }
         for i in 0..3u8 {
             match hop.lanes().recv().await {
@@ -73,7 +76,7 @@ async fn full_lane(env: SimEnv, hop: Rc<Hop<SimEnv>>) {
                 _ => panic!("not the reply {i}"),
             }
         }
-        assert!(matches!(hop.lanes().recv().await, Some((0, CoreMessage::Request { .. }))));
+        assert!(matches!(hop.lanes().recv().await, Some((0, CoreMessage::Request(_)))));
     }
 }
 

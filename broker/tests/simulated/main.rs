@@ -12,6 +12,7 @@ mod data_plane;
 mod delayed;
 mod hop;
 mod journal;
+mod once;
 mod pending;
 mod pressure;
 mod request_reply;

@@ -66,6 +66,11 @@ impl TopicHash {
     }
 }
 
+/// By which the index knows a key of a topic's messages. Different keys can have one hash.
+pub fn key_hash(topic: &str, key: &str) -> u64 {
+    TopicHash::new(topic).key(key)
+}
+
 fn mix(mut state: u64, part: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let (words, rest) = part.as_chunks::<8>();

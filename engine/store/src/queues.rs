@@ -108,6 +108,11 @@ impl Queues {
         queues.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| queues[at].1)
     }
 
+    /// Those of a topic that are known.
+    pub fn of_topic(&self, topic: &str) -> Vec<QueueRef> {
+        self.topics.get(topic).map_or(&[][..], Vec::as_slice).iter().map(|(_, queue)| *queue).collect()
+    }
+
     pub fn intern(&mut self, topic: &str, id: u32) -> QueueRef {
         if let Some(known) = self.find(topic, id) {
             return known;

@@ -18,6 +18,7 @@ use crate::look::Indexed;
 use crate::manifest::StoreLayout;
 use crate::plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 use crate::read::{ByCode, ByRecord};
+use crate::recent::RecentKey;
 use crate::recovery::RecoveryReport;
 use crate::{ExtentOf, end, open};
 
@@ -322,6 +323,12 @@ impl<E: Env> Shard<E> {
         max: usize,
     ) -> io::Result<Vec<Vec<u8>>> {
         self.0.query_key(topic, key, begin_ms, end_ms, max).await
+    }
+
+    /// The keys (words and unique keys alike) of a topic's messages that were stored from `since_ms` on, in no order, some
+    /// perhaps twice; `None` of more than `max` messages.
+    pub async fn recent_keys(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<RecentKey>> {
+        self.0.recent_keys(topic, since_ms, max).await
     }
 
     /// Called once per record after its batch closed, from the store's own task, never from within another call

@@ -41,6 +41,10 @@ pub struct Create {
     /// Only in this cluster
     #[arg(long)]
     pub cluster: Option<String>,
+    /// Attributes, as mqadmin takes them: +key=value,-key. A topic with +ringmq.dedup.window=60s takes a message that its
+    /// producer sends again within a minute only once
+    #[arg(long, value_name = "CHANGES", allow_hyphen_values = true)]
+    pub attributes: Option<String>,
     /// Change the topic if it is there
     #[arg(long)]
     pub update: bool,
@@ -143,7 +147,7 @@ fn make(session: &mut Session, create: &Create) -> Result<Report> {
         topic_filter_type: "SINGLE_TAG",
         topic_sys_flag: 0,
         order: false,
-        attributes: None,
+        attributes: create.attributes.as_deref(),
         force: false,
     };
     let mut table = Table::new(&["broker", "cluster", "address", "queues"]);

@@ -6,6 +6,7 @@ mod files;
 mod image;
 mod mutated;
 mod read_ahead;
+mod recent;
 mod room;
 mod rows;
 mod support;

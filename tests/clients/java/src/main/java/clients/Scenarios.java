@@ -55,6 +55,7 @@ public final class Scenarios {
         all.put("send_async", Sending::async);
         all.put("send_oneway", Sending::oneway);
         all.put("send_batch", Sending::batch);
+        all.put("send_again", Repeating::once);
         all.put("send_keys_tags_props", Sending::keysTagsProps);
         all.put("compressed_body", Sending::compressedBody);
         all.put("large_body", Sending::largeBody);
@@ -108,6 +109,7 @@ public final class Scenarios {
         all.put("retry_then_dlq", Retrying::retryThenDeadLetter);
         all.put("send_back_level", Retrying::sendBackLevel);
         all.put("orderly_suspend_then_dlq", Retrying::orderlySuspendThenDeadLetter);
+        flagOf.put("send_again", "--exact");
         flagOf.put("timer_exact", "--exact");
         flagOf.put("recall", "--recall");
         flagOf.put("unknown_topic_without_autocreate", "--no-auto-create");

@@ -1,0 +1,105 @@
+//! The keys of a topic's youngest messages, without reading a message.
+//!
+//! Owns: the join of a topic's index entries with the keys that the append noted at their positions. Invariants: each message of
+//! the topic stored from the given time on is given with each of its keys, at least once; no other topic's is. No step between
+//! two yields looks at more than a chunk.
+//! On failure: keys in a damaged block are passed over, reported and counted.
+
+use ringmq_io::Env;
+use ringmq_io::limits::STORE_ITEMS_PER_TURN;
+
+use crate::inner::{Inner, add};
+use crate::keys::KeyEntry;
+use crate::physical::PhysicalOffset;
+use crate::sorting::sort_in_turns;
+
+/// A key of a message; see [`crate::key_hash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecentKey {
+    pub hash: u64,
+    pub physical: u64,
+    pub store_time_ms: i64,
+}
+
+/// Where a message lies and when it was stored.
+type Place = (u64, i64);
+
+impl<E: Env> Inner<E> {
+    /// `None`: there are more than `max` messages.
+    pub async fn recent_keys(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<RecentKey>> {
+        let places = self.places_since(topic, since_ms, max).await?;
+        if places.is_empty() {
+            return Some(Vec::new());
+        }
+        let places = sort_in_turns(&self.env, places, Ord::cmp).await;
+        let mut found = Vec::with_capacity(places.len());
+        // Memory first: sealing moves keys from there to a file, never back.
+        self.join_open(&places, &mut found).await;
+        self.join_sealed(since_ms, &places, &mut found).await;
+        Some(found)
+    }
+
+    async fn places_since(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<Place>> {
+        let mut places = Vec::new();
+        let queues = self.queues.borrow().of_topic(topic);
+        for queue in queues {
+            let mut at = self.offset_by_time(queue, since_ms, false);
+            loop {
+                let next = self.look(queue, at, STORE_ITEMS_PER_TURN as u32, |entry| {
+                    places.push((entry.physical, entry.store_time_ms));
+                });
+                if places.len() > max {
+                    return None;
+                }
+                if next == at {
+                    break;
+                }
+                at = next;
+                self.env.yield_now().await;
+            }
+        }
+        Some(places)
+    }
+
+    async fn join_open(&self, places: &[Place], found: &mut Vec<RecentKey>) {
+        let mut number = self.keys.borrow().first_chunk();
+        loop {
+            {
+                let open = self.keys.borrow();
+                number = number.max(open.first_chunk());
+                let Some(chunk) = open.chunk(number) else { return };
+                found.extend(chunk.iter().filter_map(|key| self.recent(key, places)));
+            }
+            number += 1;
+            self.env.yield_now().await;
+        }
+    }
+
+    async fn join_sealed(&self, since_ms: i64, places: &[Place], found: &mut Vec<RecentKey>) {
+        let mut number = self.segments.first().map_or(0, |segment| segment.number);
+        while let Some(segment) = self.segments.get(number) {
+            number += 1;
+            let Some(index) = segment.index() else { continue };
+            if index.newest_ms < since_ms {
+                continue;
+            }
+            for block in 0..index.key_blocks() {
+                match index.key_block(block) {
+                    Ok(keys) => found.extend(keys.filter_map(|key| self.recent(&key, places))),
+                    Err(_) => {
+                        add(&self.counters.damaged, 1);
+                        let path = segment.path.with_extension("idx");
+                        tracing::error!(path = %path.display(), "damaged key block: keys of messages are missing");
+                    }
+                }
+                self.env.yield_now().await;
+            }
+        }
+    }
+
+    fn recent(&self, key: &KeyEntry, places: &[Place]) -> Option<RecentKey> {
+        let physical = PhysicalOffset::pack(self.id.shard, key.position);
+        let at = places.binary_search_by_key(&physical, |(physical, _)| *physical).ok()?;
+        Some(RecentKey { hash: key.hash, physical, store_time_ms: places[at].1 })
+    }
+}
