@@ -121,6 +121,7 @@ pub fn is_control_request(request: i32) -> bool {
             | code::CLEAN_EXPIRED_CONSUMEQUEUE
             | code::CLEAN_UNUSED_TOPIC
             | code::DELETE_EXPIRED_COMMITLOG
+            | code::UPDATE_AND_GET_GROUP_FORBIDDEN
             | code::QUERY_ASSIGNMENT
     )
 }

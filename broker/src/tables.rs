@@ -50,6 +50,8 @@ pub struct GroupSettings {
     pub retry_max_times: i32,
     /// Of its retry topic; 0: messages that are sent back are dropped.
     pub retry_queues: u32,
+    /// Topics that it must not read.
+    pub forbidden: Vec<Box<str>>,
 }
 
 /// What the online members of a group consume.

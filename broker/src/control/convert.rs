@@ -32,6 +32,7 @@ pub fn group(group: &GroupConfig) -> GroupSettings {
         sys_flag: group.group_sys_flag,
         retry_max_times: group.retry_max_times,
         retry_queues: groups::retry_queues(group),
+        forbidden: attributes::forbidden(&group.attributes).map(Box::from).collect(),
     }
 }
 

@@ -48,6 +48,7 @@ impl<E: Env> ControlPlane<E> for Control<E> {
             code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
                 handlers::update_group_list::handle(control, request)
             }
+            code::UPDATE_AND_GET_GROUP_FORBIDDEN => handlers::group_forbidden::handle(control, request),
             code::DELETE_SUBSCRIPTIONGROUP => handlers::delete_group::handle(control, request),
             code::GET_CONSUMER_CONNECTION_LIST => handlers::consumer_connections::handle(control, request),
             code::GET_PRODUCER_CONNECTION_LIST => handlers::producer_connections::handle(control, request),

@@ -22,6 +22,7 @@ pub mod delete_topic;
 pub mod earliest_store_time;
 pub mod end_transaction;
 pub mod group_config;
+pub mod group_forbidden;
 pub mod group_subscription;
 pub mod ha_status;
 pub mod heartbeat;

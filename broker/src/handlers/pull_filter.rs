@@ -82,6 +82,11 @@ fn known<E: Env>(
             format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
         return Err(Refused::forbidden(forbidden::BROADCASTING, remark));
     }
+    if group.forbidden.iter().any(|topic| **topic == *header.topic) {
+        let remark =
+            format!("the consumer group[{}] is forbidden for topic[{}]", header.consumer_group, header.topic);
+        return Err(Refused::forbidden(forbidden::SUBSCRIPTION, remark));
+    }
     let Some(subscription) = consumers.subscription(header.topic) else {
         let remark = "the consumer's subscription not exist";
         return Err(Refused::for_now(response_code::SUBSCRIPTION_NOT_EXIST, remark));

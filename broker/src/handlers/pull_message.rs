@@ -44,6 +44,7 @@ pub mod forbidden {
     pub const GROUP: i32 = 2;
     pub const TOPIC: i32 = 3;
     pub const BROADCASTING: i32 = 4;
+    pub const SUBSCRIPTION: i32 = 5;
 }
 
 /// A pull that has passed all checks: what is left to do, now or when a message comes.

@@ -10,6 +10,7 @@ mod ask_consumer;
 mod control_plane;
 mod data_plane;
 mod delayed;
+mod forbidden;
 mod hop;
 mod journal;
 mod once;
