@@ -126,6 +126,7 @@ async fn run_first<E: Env>(
     let control = Control::start(&core, metadata, plan.utc_offset_secs);
     core.set_control(control.clone());
     hop.broadcast(|| CoreMessage::Serve);
+    core.lifecycle.serve.signal();
     listen_on(&core, listener);
     let admin_addr = admin.as_ref().map(Taken::addr);
     if let Some(taken) = admin {

@@ -38,6 +38,8 @@ const STALE_MAX: usize = 1024;
 pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
     let local = core.local(shard).expect("the task is started for a local shard");
     let book = local.halves.clone();
+    // Who is online only the control plane knows, and it comes after the shards.
+    core.lifecycle.serve.wait().await;
     // How often each was asked about.
     let mut asked: HashMap<u64, u32> = HashMap::new();
     loop {

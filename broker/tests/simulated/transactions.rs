@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::common::{Peer, Rig, Scene, Sent, each_seed_with, property, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_io::{Class, Env};
+use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::message::RecordView;
@@ -231,6 +232,33 @@ fn a_check_ends_what_its_producer_forgot() {
             }
         },
     );
+}
+
+/// Those that became due while the broker was down are asked about by the one that starts.
+#[test]
+fn what_is_due_at_a_start_is_asked_about() {
+    for cores in 1..=3 {
+        let scene = Scene::new(cores);
+        let quick = |config: &mut BrokerConfig| config.transaction_timeout_ms = 1000;
+        scene.start(cores as usize, quick);
+        scene.client(|rig| async move {
+            let peer = rig.connect();
+            for queue in 0..4 {
+                assert_eq!(send_half(&peer, queue, &format!("half-{queue}"), "").await.code, 0);
+            }
+        });
+        scene.machine.crash(CrashKind::Process);
+        scene.world.run_for(Duration::from_secs(5));
+        scene.start(cores as usize, quick);
+        scene.client(|rig| async move {
+            let producer = rig.connect();
+            beat(&producer, "producer", "P").await;
+            while producer.asked.0.borrow().len() < 4 {
+                rig.env.sleep(Duration::from_millis(10)).await;
+            }
+        });
+        scene.stop();
+    }
 }
 
 /// What a client was told of one transaction.
