@@ -1,4 +1,4 @@
-//! The unmodified Java and Go clients against the real binary: every scenario of `tests/clients` passes.
+//! The unmodified Java (5.5 and 4.9) and Go clients against the real binary: every scenario of `tests/clients` passes.
 
 mod harness;
 
@@ -14,8 +14,8 @@ const CONF: [&str; 2] = ["recallMessageEnable=true", "messageDelayLevel=1s 2s 1s
 const ALL: [&str; 3] = ["--exact", "--recall", "all"];
 const BINARY_HEADERS: &str = "-Drocketmq.serialize.type=ROCKETMQ";
 
-fn java_scenarios() -> BTreeSet<String> {
-    let mut names = Suite::Java.scenarios();
+fn java_scenarios(suite: Suite) -> BTreeSet<String> {
+    let mut names = suite.scenarios();
     assert!(names.remove(WITHOUT_AUTO_CREATE), "{WITHOUT_AUTO_CREATE} is gone from the list");
     names
 }
@@ -28,7 +28,20 @@ fn java_client() {
     }
     let dir = scratch();
     let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
-    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(), dir.path());
+    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(Suite::Java), dir.path());
+    server.stop();
+}
+
+#[test]
+fn java_client_of_4_9() {
+    let _turn = take_turn();
+    if !Suite::Java49.prepare() {
+        return;
+    }
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
+    let all = ["--exact", "all"];
+    Suite::Java49.run(server.namesrv(), &all, "", &java_scenarios(Suite::Java49), dir.path());
     server.stop();
 }
 
@@ -40,7 +53,7 @@ fn java_client_with_binary_headers() {
     }
     let dir = scratch();
     let server = Standalone::new(dir.path()).broker_conf(&CONF).start();
-    Suite::Java.run(server.namesrv(), &ALL, BINARY_HEADERS, &java_scenarios(), dir.path());
+    Suite::Java.run(server.namesrv(), &ALL, BINARY_HEADERS, &java_scenarios(Suite::Java), dir.path());
     server.stop();
 }
 
@@ -53,7 +66,7 @@ fn java_client_on_one_shard() {
     }
     let dir = scratch();
     let server = Standalone::new(dir.path()).broker_conf(&CONF).shards(1).start();
-    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(), dir.path());
+    Suite::Java.run(server.namesrv(), &ALL, "", &java_scenarios(Suite::Java), dir.path());
     server.stop();
 }
 

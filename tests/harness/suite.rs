@@ -1,4 +1,4 @@
-//! The official clients' scenarios, as `tests/clients/{java,go}/run.sh` runs and prints them.
+//! The official clients' scenarios, as `tests/clients/{java,java49,go}/run.sh` runs and prints them.
 //!
 //! A suite whose tools are missing is skipped with a printed reason, except where CI=true or
 //! RINGMQ_FORBID_SKIP=1: there it fails. A scenario that printed neither PASS nor an expected SKIP has failed,
@@ -18,6 +18,8 @@ const RUN: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy)]
 pub enum Suite {
     Java,
+    /// Those of `Java` that a client of RocketMQ 4.9 can run.
+    Java49,
     /// The subcommands of mqadmin, by the Java programs.
     Mqadmin,
     Go,
@@ -27,6 +29,7 @@ impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Java => "java",
+            Self::Java49 => "java49",
             Self::Mqadmin => "mqadmin",
             Self::Go => "go",
         }
@@ -34,7 +37,7 @@ impl Suite {
 
     fn tools(self) -> &'static [&'static str] {
         match self {
-            Self::Java | Self::Mqadmin => &["java", "mvn"],
+            Self::Java | Self::Java49 | Self::Mqadmin => &["java", "mvn"],
             Self::Go => &["go"],
         }
     }
@@ -42,6 +45,7 @@ impl Suite {
     fn script(self) -> PathBuf {
         let project = match self {
             Self::Java | Self::Mqadmin => "java",
+            Self::Java49 => "java49",
             Self::Go => "go",
         };
         repository().join("tests/clients").join(project).join("run.sh")
@@ -51,7 +55,7 @@ impl Suite {
     fn program(self) -> &'static [&'static str] {
         match self {
             Self::Mqadmin => &["mqadmin"],
-            Self::Java | Self::Go => &[],
+            Self::Java | Self::Java49 | Self::Go => &[],
         }
     }
 

@@ -37,7 +37,7 @@ case $1 in
   stress) main=clients.Stress; shift ;;
   mqadmin) main=clients.Mqadmin; shift ;;
   traffic) main=clients.Traffic; shift ;;
-  *) main=clients.Scenarios ;;
+  *) main=clients.Clients ;;
 esac
 
 # exec: the script's process id is the client's, so whoever started it can stop it. Old work directories

@@ -1,26 +1,19 @@
 package clients;
 
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.List;
-import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
-import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 
-/** Messages that come later: delay levels, timer properties, recall. */
+/** Messages that come later, by delay level. */
 final class Delayed {
-    /** Apache takes a timer's time down to the second before, and one second more from a whole one. */
-    private static final long EARLY_MILLIS = 1000;
-
     private Delayed() {}
 
     /** A message that arrived, and when. */
-    private static final class Arrivals {
-        private final Inbox inbox = new Inbox();
-        private final DefaultMQProducer producer;
-        private final String topic;
+    static final class Arrivals {
+        final Inbox inbox = new Inbox();
+        final DefaultMQProducer producer;
+        final String topic;
 
         Arrivals(Session session) throws Exception {
             producer = session.producer();
@@ -64,75 +57,5 @@ final class Delayed {
             Failure.unlessEqual(0, came.getDelayTimeLevel(), "its delay level");
             Failure.unlessEqual(arrivals.topic, came.getProperty("REAL_TOPIC"), "its REAL_TOPIC");
         }
-    }
-
-    static void timerMillis(Session session) throws Exception {
-        Arrivals arrivals = new Arrivals(session);
-        Message message = arrivals.message("timer");
-        message.setDelayTimeMs(2500);
-        long took = arrivals.delayOf(message);
-        Failure.unless(took >= 2500 - EARLY_MILLIS && took < 12_500, "2.5 s came after " + took + " ms");
-        message = arrivals.message("seconds");
-        message.setDelayTimeSec(2);
-        took = arrivals.delayOf(message);
-        Failure.unless(took >= 2000 - EARLY_MILLIS && took < 12_000, "2 s came after " + took + " ms");
-    }
-
-    static void timerDeliverAt(Session session) throws Exception {
-        Arrivals arrivals = new Arrivals(session);
-        Message message = arrivals.message("at");
-        message.setDeliverTimeMs(System.currentTimeMillis() + 2000);
-        long took = arrivals.delayOf(message);
-        Failure.unless(took >= 2000 - EARLY_MILLIS && took < 12_000, "a time in 2 s came after " + took + " ms");
-        MessageExt came = arrivals.inbox.messages().get(4);
-        Failure.unless(came.getProperty("TIMER_OUT_MS") != null, "no TIMER_OUT_MS");
-        Failure.unless(came.getProperty("REAL_TOPIC") == null, "a timer's message still has REAL_TOPIC");
-    }
-
-    /** What RingMQ promises beyond Apache: never early, and to the millisecond and not the second. */
-    static void timerExact(Session session) throws Exception {
-        Arrivals arrivals = new Arrivals(session);
-        for (int millis : new int[] {50, 300, 700, 1234}) {
-            Message message = arrivals.message("exact-" + millis);
-            message.setDelayTimeMs(millis);
-            long took = arrivals.delayOf(message);
-            Failure.unless(took >= millis && took < millis + 1000, millis + " ms came after " + took + " ms");
-        }
-        // Beyond Apache's three days.
-        Message message = arrivals.message("far");
-        message.setDelayTimeSec(30L * 24 * 3600);
-        Texts.stored(arrivals.producer.send(message));
-        message = arrivals.message("absurd");
-        message.setDelayTimeSec(100L * 365 * 24 * 3600);
-        try {
-            arrivals.producer.send(message);
-            throw new Failure("a hundred years were taken");
-        } catch (MQBrokerException refused) {
-            Failure.unlessEqual(13, refused.getResponseCode(), "code of the refusal");
-        }
-    }
-
-    static void timerPast(Session session) throws Exception {
-        Arrivals arrivals = new Arrivals(session);
-        Message message = arrivals.message("past");
-        message.setDeliverTimeMs(System.currentTimeMillis() - 10_000);
-        long took = arrivals.delayOf(message);
-        Failure.unless(took < 1000, "a time that is past came after " + took + " ms");
-    }
-
-    /** Of three messages the second is taken back; the third is due last, and the second would have come before it. */
-    static void recall(Session session) throws Exception {
-        Arrivals arrivals = new Arrivals(session);
-        List<SendResult> sent = new ArrayList<>();
-        for (int i = 0; i < 3; i++) {
-            Message message = arrivals.message("recall-" + i);
-            message.setDelayTimeMs(3000 + 1000L * i);
-            sent.add(Texts.stored(arrivals.producer.send(message)));
-        }
-        String id = arrivals.producer.recallMessage(arrivals.topic, sent.get(1).getRecallHandle());
-        Failure.unlessEqual(sent.get(1).getMsgId(), id, "the id of what was recalled");
-        Await.until("the last message", 20, () -> arrivals.inbox.bodies().contains("recall-2"));
-        Failure.unless(arrivals.inbox.bodies().contains("recall-0"), "the first message did not come");
-        Failure.unless(!arrivals.inbox.bodies().contains("recall-1"), "the recalled message came");
     }
 }

@@ -44,8 +44,8 @@ final class Filtering {
         // The client wants to know the broker's version first, which it learns with a heartbeat, and the route before that.
         puller.pull(queue, "*", 0, 1);
         // It sends none while one of its own is under way, which may have begun before the route was known.
-        Await.until("a heartbeat with the route known", 10, () -> puller.getDefaultMQPullConsumerImpl().getRebalanceImpl()
-            .getmQClientFactory().sendHeartbeatToAllBrokerWithLock());
+        Await.until("a heartbeat with the route known", 10,
+            () -> Heartbeat.sent(puller.getDefaultMQPullConsumerImpl().getRebalanceImpl().getmQClientFactory()));
         pulls(puller, queue, "a > 5 AND a <= 9", i -> i > 5 && i <= 9);
         pulls(puller, queue, "a = 3 or a = 4.0 Or (a=7 and FALSE)", i -> i == 3 || i == 4);
         pulls(puller, queue, "a <> 3", i -> i != 3);

@@ -28,9 +28,6 @@ public final class Scenarios {
     /** Far above what a scenario needs, so that a hang becomes a FAIL. */
     private static final long LIMIT_SECONDS = 150;
 
-    /** At a time of `Scenarios`' own; most of their time is waiting for held pulls and rebalancing. */
-    private static final int AT_A_TIME = 4;
-
     interface Scenario {
         void run(Session session) throws Exception;
     }
@@ -44,81 +41,16 @@ public final class Scenarios {
         this.atATime = atATime;
     }
 
-    private static Scenarios clients() {
-        Scenarios scenarios = new Scenarios(AT_A_TIME);
-        scenarios.addClients();
-        return scenarios;
+    void add(String name, Scenario scenario) {
+        if (all.put(name, scenario) != null) {
+            throw new IllegalArgumentException("two scenarios are named " + name);
+        }
     }
 
-    private void addClients() {
-        all.put("send_sync", Sending::sync);
-        all.put("send_async", Sending::async);
-        all.put("send_oneway", Sending::oneway);
-        all.put("send_batch", Sending::batch);
-        all.put("send_again", Repeating::once);
-        all.put("send_keys_tags_props", Sending::keysTagsProps);
-        all.put("compressed_body", Sending::compressedBody);
-        all.put("large_body", Sending::largeBody);
-        all.put("auto_created_topic", Topics::autoCreated);
-        all.put("admin_created_topic", Topics::adminCreated);
-        all.put("broker_config", Topics::brokerConfig);
-        all.put("oversized_body", BadInput::oversizedBody);
-        all.put("oversized_properties", BadInput::oversizedProperties);
-        all.put("empty_body", BadInput::emptyBody);
-        all.put("illegal_topic", BadInput::illegalTopic);
-        all.put("system_topic", BadInput::systemTopic);
-        all.put("bad_queue_id", BadInput::badQueueId);
-        all.put("unknown_topic", BadInput::unknownTopic);
-        all.put("unknown_code", BadInput::unknownCode);
-        all.put("unknown_topic_without_autocreate", BadInput::unknownTopicWithoutAutoCreate);
-        all.put("push_long_polling", Pushing::longPolling);
-        all.put("push_starts", Pushing::starts);
-        all.put("cluster_two_consumers", Pushing::clusterTwoConsumers);
-        all.put("broadcasting", Pushing::broadcasting);
-        all.put("tag_filter", Pushing::tagFilter);
-        all.put("sql_filter", Filtering::sql);
-        all.put("sql_bad_expression", Filtering::badExpression);
-        all.put("sql_long_poll_wakes_on_match", Filtering::longPollWakesOnMatch);
-        all.put("orderly_consumer", Pushing::orderly);
-        all.put("request_reply", Replying::requestReply);
-        all.put("request_timeout", Replying::requestTimeout);
-        all.put("transaction_commit", Transacting::commit);
-        all.put("transaction_rollback", Transacting::rollback);
-        all.put("transaction_check_back", Transacting::checkBack);
-        all.put("transaction_check_other_producer", Transacting::checkOtherProducer);
-        all.put("reset_offset_by_time", Resetting::byTime);
-        all.put("from_first", Positions::fromFirst);
-        all.put("from_last", Positions::fromLast);
-        all.put("from_timestamp", Positions::fromTimestamp);
-        all.put("offsets_resume", Positions::resume);
-        all.put("pull_consumer", Pulling::pull);
-        all.put("pull_held", Pulling::held);
-        all.put("pull_tag_filter", Pulling::tagFilter);
-        all.put("lite_pull_subscribe", Pulling::litePullSubscribe);
-        all.put("lite_pull_assign_seek", Pulling::litePullAssignSeek);
-        all.put("min_max_offsets", Offsets::minMax);
-        all.put("offsets_exact_at_once", Offsets::exactAtOnce);
-        all.put("search_offset", Offsets::search);
-        all.put("commit_offsets", Offsets::commit);
-        all.put("delay_level", Delayed::level);
-        all.put("timer_ms", Delayed::timerMillis);
-        all.put("timer_deliver_at", Delayed::timerDeliverAt);
-        all.put("timer_past", Delayed::timerPast);
-        all.put("timer_exact", Delayed::timerExact);
-        all.put("recall", Delayed::recall);
-        all.put("retry_then_dlq", Retrying::retryThenDeadLetter);
-        all.put("send_back_level", Retrying::sendBackLevel);
-        all.put("orderly_suspend_then_dlq", Retrying::orderlySuspendThenDeadLetter);
-        flagOf.put("send_again", "--exact");
-        flagOf.put("timer_exact", "--exact");
-        flagOf.put("recall", "--recall");
-        flagOf.put("unknown_topic_without_autocreate", "--no-auto-create");
-        flagOf.put("offsets_exact_at_once", "--exact");
-        flagOf.put("push_starts", "--exact");
-    }
-
-    public static void main(String[] args) throws Exception {
-        clients().start(args);
+    /** Runs only with the flag. */
+    void add(String name, String flag, Scenario scenario) {
+        add(name, scenario);
+        flagOf.put(name, flag);
     }
 
     /** Does what the arguments of a program say, and ends it with its exit status. */

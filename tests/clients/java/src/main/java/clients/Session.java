@@ -16,6 +16,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.constant.PermName;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
@@ -160,7 +161,7 @@ final class Session implements AutoCloseable {
 
     String createTopic(String topic, int queues) throws Exception {
         for (String broker : masters()) {
-            admin().createAndUpdateTopicConfig(broker, new TopicConfig(topic, queues, queues));
+            admin().createAndUpdateTopicConfig(broker, new TopicConfig(topic, queues, queues, PermName.PERM_READ | PermName.PERM_WRITE));
         }
         Await.until("route of " + topic, 15,
             () -> !admin().examineTopicRouteInfo(topic).getQueueDatas().isEmpty());

@@ -7,6 +7,7 @@ import java.util.Set;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.constant.PermName;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.ResponseCode;
 import org.apache.rocketmq.remoting.protocol.route.QueueData;
@@ -52,7 +53,7 @@ final class Topics {
         Failure.unlessEqual(new HashSet<>(producer.fetchPublishMessageQueues(topic)), used, "queues used");
         // Changing it is the same request.
         for (String broker : session.masters()) {
-            session.admin().createAndUpdateTopicConfig(broker, new TopicConfig(topic, 5, 5));
+            session.admin().createAndUpdateTopicConfig(broker, new TopicConfig(topic, 5, 5, PermName.PERM_READ | PermName.PERM_WRITE));
         }
         Await.until("five queues", 15,
             () -> session.admin().examineTopicRouteInfo(topic).getQueueDatas().get(0).getWriteQueueNums() == 5);

@@ -119,7 +119,7 @@ final class Transacting {
         // A producer that has sent nothing knows no broker to beat to.
         Texts.stored(another.send(Texts.message(session.createTopic(session.topic("other"), 1), "hello")));
         Await.until("a heartbeat", 10,
-            () -> another.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock());
+            () -> Heartbeat.sent(another.getDefaultMQProducerImpl().getMqClientFactory()));
         Inbox inbox = new Inbox();
         session.pushConsumer(session.group("c"), topic, inbox);
         inbox.awaitExactly(List.of("left-behind"), 90);
