@@ -115,6 +115,42 @@ final class Pushing {
         Failure.unlessEqual(beforeB, inboxB.size(), "messages at the one that left");
     }
 
+    /**
+     * Who joins or leaves is noticed at once. The client itself shares queues at most once a second, and for the first time a second
+     * after it was made; everybody else has been quiet for longer when a round begins. A machine that is held up spoils one round of
+     * three, not two.
+     */
+    static void rebalancesAtOnce(Session session) throws Exception {
+        String topic = session.createTopic(8);
+        session.producer();
+        String group = session.group("c");
+        DefaultMQPushConsumer stays = session.pushConsumer(group, topic, new Inbox());
+        List<Long> joined = new ArrayList<>();
+        List<Long> left = new ArrayList<>();
+        for (int round = 0; round < 3; round++) {
+            Await.until("all queues at the one that stays, quietly", 30,
+                () -> Queues.owned(stays, topic).size() == 8 && Queues.waiting(stays, topic, 8, 1500));
+            DefaultMQPushConsumer comes = session.newPushConsumer(group, new Inbox());
+            comes.subscribe(topic, "*");
+            comes.start();
+            long begun = System.nanoTime();
+            Await.until("four queues each", 30,
+                () -> Queues.owned(stays, topic).size() == 4 && Queues.owned(comes, topic).size() == 4);
+            joined.add(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begun));
+            Await.until("both to be quiet", 30,
+                () -> Queues.waiting(stays, topic, 4, 1500) && Queues.waiting(comes, topic, 4, 1500));
+            begun = System.nanoTime();
+            comes.shutdown();
+            Await.until("all queues at the one that stays", 30, () -> Queues.owned(stays, topic).size() == 8);
+            left.add(TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begun));
+        }
+        System.out.println("rebalanced after a client joined: " + joined + " ms, and left: " + left + " ms");
+        Collections.sort(joined);
+        Collections.sort(left);
+        Failure.unless(joined.get(1) < 1500, "rebalanced " + joined + " ms after a client joined");
+        Failure.unless(left.get(1) < 1000, "rebalanced " + left + " ms after a client left");
+    }
+
     static void broadcasting(Session session) throws Exception {
         DefaultMQProducer producer = session.producer();
         String topic = session.createTopic(4);

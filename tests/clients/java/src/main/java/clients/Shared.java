@@ -27,6 +27,7 @@ final class Shared {
         scenarios.add("push_long_polling", Pushing::longPolling);
         scenarios.add("push_starts", "--exact", Pushing::starts);
         scenarios.add("cluster_two_consumers", Pushing::clusterTwoConsumers);
+        scenarios.add("rebalances_at_once", "--exact", Pushing::rebalancesAtOnce);
         scenarios.add("broadcasting", Pushing::broadcasting);
         scenarios.add("tag_filter", Pushing::tagFilter);
         scenarios.add("sql_filter", Filtering::sql);
@@ -39,6 +40,8 @@ final class Shared {
         scenarios.add("transaction_rollback", Transacting::rollback);
         scenarios.add("transaction_check_back", Transacting::checkBack);
         scenarios.add("transaction_check_other_producer", Transacting::checkOtherProducer);
+        scenarios.add("consumer_running_info", Asking::runningInfo);
+        scenarios.add("consume_directly", Asking::consumeDirectly);
         scenarios.add("reset_offset_by_time", Resetting::byTime);
         scenarios.add("from_first", Positions::fromFirst);
         scenarios.add("from_last", Positions::fromLast);
