@@ -48,6 +48,7 @@ else
   work=$(mktemp -d "$target/work/XXXXXX")
 fi
 # shellcheck disable=SC2086
-exec java -Xms64m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Drocketmq.client.logRoot="$work" \
+exec java -Xms64m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dclients.work="$work" \
+  -Dlogback.configurationFile="$java/src/main/resources/rmq.logback.xml" -Drocketmq.client.logUseSlf4j=true \
   -Drocketmq.client.localOffsetStoreDir="$work/offsets" -Duser.home="$work" ${JAVA_OPTS:-} \
   -cp "$target/classes:$(<"$target/classpath")" clients.Clients49 "$@"
