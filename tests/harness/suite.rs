@@ -14,6 +14,8 @@ use super::repository;
 
 /// All scenarios take about a minute; see `LIMIT_SECONDS` of the programs for a single one that hangs.
 const RUN: Duration = Duration::from_secs(600);
+/// All of Apache's classes take a quarter of an hour.
+const RUN_APACHE_IT: Duration = Duration::from_secs(3000);
 
 #[derive(Clone, Copy)]
 pub enum Suite {
@@ -23,6 +25,8 @@ pub enum Suite {
     /// The subcommands of mqadmin, by the Java programs.
     Mqadmin,
     Go,
+    /// Apache's own integration tests, class by class.
+    ApacheIt,
 }
 
 impl Suite {
@@ -32,30 +36,32 @@ impl Suite {
             Self::Java49 => "java49",
             Self::Mqadmin => "mqadmin",
             Self::Go => "go",
+            Self::ApacheIt => "apache-it",
         }
     }
 
     fn tools(self) -> &'static [&'static str] {
         match self {
-            Self::Java | Self::Java49 | Self::Mqadmin => &["java", "mvn"],
+            Self::Java | Self::Java49 | Self::Mqadmin | Self::ApacheIt => &["java", "mvn"],
             Self::Go => &["go"],
         }
     }
 
     fn script(self) -> PathBuf {
         let project = match self {
-            Self::Java | Self::Mqadmin => "java",
-            Self::Java49 => "java49",
-            Self::Go => "go",
+            Self::Java | Self::Mqadmin => "clients/java",
+            Self::Java49 => "clients/java49",
+            Self::Go => "clients/go",
+            Self::ApacheIt => "apache/it",
         };
-        repository().join("tests/clients").join(project).join("run.sh")
+        repository().join("tests").join(project).join("run.sh")
     }
 
     /// What says which program of the project is meant.
     fn program(self) -> &'static [&'static str] {
         match self {
             Self::Mqadmin => &["mqadmin"],
-            Self::Java | Self::Java49 | Self::Go => &[],
+            Self::Java | Self::Java49 | Self::Go | Self::ApacheIt => &[],
         }
     }
 
@@ -72,9 +78,15 @@ impl Suite {
 
     /// Every scenario's name.
     pub fn scenarios(self) -> BTreeSet<String> {
+        self.listed(&[])
+    }
+
+    /// The names of a part of them.
+    pub fn listed(self, part: &[&str]) -> BTreeSet<String> {
         let listed = Command::new(self.script())
             .args(self.program())
             .arg("list")
+            .args(part)
             .output()
             .expect("list the scenarios");
         assert!(listed.status.success(), "list the scenarios: {}", listed.status);
@@ -97,7 +109,8 @@ impl Suite {
             .env("JAVA_OPTS", jvm)
             .env("CLIENTS_WORK", dir.join(format!("{}-client", self.name())));
         let mut program = Process::start(self.name(), &mut command, dir);
-        let (lines, status) = program.finish(RUN);
+        let (lines, status) =
+            program.finish(if matches!(self, Self::ApacheIt) { RUN_APACHE_IT } else { RUN });
         let outcomes = outcomes(&lines);
         let mut wrong = Vec::new();
         for name in expected {

@@ -63,6 +63,7 @@ public final class Scenarios {
             System.err.println("usage: NAMESRV [--no-auto-create] [--exact] [--recall] [scenario ... | all]");
             System.exit(2);
         }
+        Hurry.start();
         boolean passed = run(args[0], Arrays.asList(args).subList(1, args.length));
         // Clients keep threads that are not daemons when a scenario was given up on.
         System.exit(passed ? 0 : 1);
