@@ -23,7 +23,7 @@ pub fn run(args: &Broker) -> Result<()> {
     if let Some(shards) = args.shards {
         config.shards = shards;
     }
-    let name_servers: Vec<_> = config.name_servers().iter().map(|name| NameServer::new(name)).collect();
+    let name_servers = NameServer::configured(&config).map_err(|error| anyhow!(error))?;
     if name_servers.is_empty() {
         tracing::warn!("no name server is configured (namesrvAddr, -n): clients cannot find this broker");
     }

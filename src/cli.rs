@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
 #[command(
     name = "ringmq",
     version,
     about = "A drop-in replacement for the Apache RocketMQ broker and name server",
-    after_help = "Without a command: ringmq standalone.\nLogs go to standard error; RUST_LOG filters them (default: info)."
+    after_help = "Without a command: ringmq standalone.\nLogs go to standard error unless there is a --log-dir; RUST_LOG filters them (default: info)."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -55,6 +55,8 @@ pub struct Standalone {
     /// RocketMQ's broker.conf
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
 impl Default for Standalone {
@@ -79,6 +81,8 @@ pub struct Broker {
     /// Shards of a new store [default: one per available core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
 #[derive(Args)]
@@ -89,6 +93,28 @@ pub struct Namesrv {
     /// RocketMQ's namesrv.conf
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub logs: Logs,
+}
+
+/// Where the logs of a server go.
+#[derive(Args)]
+pub struct Logs {
+    /// Write logs to files in this directory [default: to standard error]
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// Log files that are kept, the present one included
+    #[arg(long, value_name = "N", default_value_t = 14, requires = "log_dir", value_parser = clap::value_parser!(u32).range(2..))]
+    pub log_keep: u32,
+    /// How often a new log file is begun, in UTC
+    #[arg(long, value_name = "WHEN", default_value = "daily", requires = "log_dir")]
+    pub log_rotation: NewLog,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NewLog {
+    Daily,
+    Hourly,
 }
 
 #[cfg(test)]
@@ -109,6 +135,8 @@ mod tests {
             "ringmq standalone --data d --namesrv-port 0 --listen-port 0 --shards 2 -c broker.conf",
             "ringmq broker -c broker.conf -n 127.0.0.1:9876;127.0.0.1:9877 --shards 2",
             "ringmq namesrv -p 0 -c namesrv.conf",
+            "ringmq broker -c broker.conf --log-dir logs --log-keep 30 --log-rotation hourly",
+            "ringmq namesrv --log-dir logs",
             "ringmq bench send --size 1024 --connections 8 --in-flight 64",
             "ringmq top --admin 127.0.0.1:5557 --interval 1s --once",
             "ringmq dump verify --data d --json",
@@ -135,5 +163,11 @@ mod tests {
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
+    }
+
+    #[test]
+    fn what_concerns_log_files_needs_a_directory_for_them() {
+        assert!(Cli::try_parse_from(["ringmq", "namesrv", "--log-keep", "3"]).is_err());
+        assert!(Cli::try_parse_from(["ringmq", "namesrv", "--log-dir", "d", "--log-keep", "1"]).is_err());
     }
 }

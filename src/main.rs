@@ -22,17 +22,9 @@ fn main() -> ExitCode {
         Command::Top(args) => ringmq_tools::top(args),
         Command::Admin(args) => ringmq_tools::admin(args),
         Command::Dump(args) => ringmq_tools::dump(args),
-        server => {
-            let _logs = logging::start();
-            match server {
-                Command::Standalone(args) => standalone::run(args),
-                Command::Broker(args) => broker::run(args),
-                Command::Namesrv(args) => namesrv::run(args),
-                Command::Bench(_) | Command::Top(_) | Command::Admin(_) | Command::Dump(_) => {
-                    unreachable!("matched above")
-                }
-            }
-        }
+        Command::Standalone(args) => serve(&args.logs, "ringmq-standalone", || standalone::run(args)),
+        Command::Broker(args) => serve(&args.logs, "ringmq-broker", || broker::run(args)),
+        Command::Namesrv(args) => serve(&args.logs, "ringmq-namesrv", || namesrv::run(args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,4 +33,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a server with its logs; why it ended is in its log files too.
+fn serve(logs: &cli::Logs, role: &str, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let _written_at_the_end = logging::start(logs, role)?;
+    let result = run();
+    if let (Err(error), Some(_)) = (&result, &logs.log_dir) {
+        tracing::error!("{error:#}");
+    }
+    result
 }

@@ -38,6 +38,11 @@ pub fn run(args: &Standalone) -> Result<()> {
             "namesrvAddr has no effect in standalone: the broker registers with the name server beside it"
         );
     }
+    if !config.advertised_addresses.0.is_empty() {
+        tracing::warn!(
+            "advertisedAddresses has no effect in standalone, which has one name server: brokerIP1 and advertisedPort count"
+        );
+    }
     let mut names = NamesrvConfig::new(&args.data);
     names.bind_address = args.bind;
     names.listen_port = args.namesrv_port;

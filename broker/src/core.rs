@@ -42,8 +42,11 @@ pub struct Identity {
     pub cluster: String,
     pub broker_name: String,
     pub broker_id: u64,
-    /// `brokerIP1:listenPort`: in every record, in every offset message id, and what name servers tell clients.
+    /// `brokerIP1` with `advertisedPort`, else `listenPort`: in every record, in every offset message id, and what name
+    /// servers tell clients unless `advertisedAddresses` says otherwise.
     pub store_host: SocketAddr,
+    /// The port that it listens on.
+    pub listen_port: u16,
     pub region: String,
     pub trace_on: bool,
     /// Properties that every stored message gets.
@@ -54,11 +57,13 @@ impl Identity {
     pub fn new(config: &BrokerConfig, listen_port: u16) -> Self {
         let added = |name: &str, value: &str| format!("{name}\u{1}{value}\u{2}");
         let trace_on = if config.trace_on { "true" } else { "false" };
+        let told_port = if config.advertised_port == 0 { listen_port } else { config.advertised_port };
         Self {
             cluster: config.broker_cluster_name.clone(),
             broker_name: config.broker_name.clone(),
             broker_id: config.broker_id,
-            store_host: SocketAddr::new(config.broker_ip1, listen_port),
+            store_host: SocketAddr::new(config.broker_ip1, told_port),
+            listen_port,
             region: config.region_id.clone(),
             trace_on: config.trace_on,
             added_properties: added("MSG_REGION", &config.region_id)

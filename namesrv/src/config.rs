@@ -168,10 +168,7 @@ const WITHOUT_EFFECT: &[(&[&str], &str)] = &[
     (&["productEnvName", "clusterTest"], "the test-environment mode is not supported"),
     (&["notifyMinBrokerIdChanged"], "brokers are not told about acting masters yet"),
     (&["enableControllerInNamesrv"], "there is no controller yet"),
-    (
-        &["enableShutdownGracefully", "shutdownWaitTimeSeconds"],
-        "queued answers always get two seconds to leave",
-    ),
+    (&["enableShutdownGracefully", "shutdownWaitTimeSeconds"], "queued answers always get 0.4 s to leave"),
 ];
 
 impl NamesrvConfig {

@@ -9,6 +9,7 @@
 
 pub mod load;
 pub mod process;
+pub mod proxy;
 pub mod remoting;
 pub mod server;
 pub mod suite;

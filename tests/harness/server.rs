@@ -29,12 +29,14 @@ pub struct Standalone {
     dir: PathBuf,
     arguments: Vec<String>,
     ports: Option<(String, String)>,
+    /// The broker's port is broker.conf's.
+    configured_port: bool,
 }
 
 impl Standalone {
     /// `dir` gets `data` and the server's log.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), arguments: Vec::new(), ports: None }
+        Self { dir: dir.to_owned(), arguments: Vec::new(), ports: None, configured_port: false }
     }
 
     /// On ports of its own that survive a restart. Not ones that the system picks for outgoing connections: while the
@@ -53,6 +55,12 @@ impl Standalone {
         self
     }
 
+    /// No port on the command line, where it would win over broker.conf's.
+    pub fn listen_port_from_conf(mut self) -> Self {
+        self.configured_port = true;
+        self
+    }
+
     pub fn shards(mut self, count: u16) -> Self {
         self.arguments.extend(["--shards".to_owned(), count.to_string()]);
         self
@@ -67,9 +75,12 @@ impl Standalone {
         let (namesrv_port, listen_port) = self.ports.clone().unwrap_or(("0".to_owned(), "0".to_owned()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
         command
-            .args(["standalone", "--namesrv-port", &namesrv_port, "--listen-port", &listen_port, "--data"])
+            .args(["standalone", "--namesrv-port", &namesrv_port, "--data"])
             .arg(self.data())
             .args(&self.arguments);
+        if !self.configured_port {
+            command.args(["--listen-port", &listen_port]);
+        }
         let server = Server::ready(Process::start("ringmq", &mut command, &self.dir), RINGMQ_START);
         self.ports = Some((port(server.namesrv()), port(server.broker())));
         server
@@ -173,7 +184,7 @@ fn port(address: &str) -> String {
 }
 
 /// A free port below the range of outgoing connections, another one at each call.
-fn fixed_port() -> u16 {
+pub fn fixed_port() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let range =
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("read the port range");

@@ -20,7 +20,7 @@ use ringmq_wire::properties_text::{self, BadEscape, Entry};
 use crate::timers::DelayLevels;
 pub use live::{ChangeError, LIVE, LiveConfig, Setting};
 use value::Value;
-pub use value::{BrokerRole, Exporter, ExporterPort, FlushMode, Hours, OptionalIp};
+pub use value::{AdvertisedAddresses, BrokerRole, Exporter, ExporterPort, FlushMode, Hours, OptionalIp};
 
 /// What the defaults depend on; found out by the process, not here.
 #[derive(Clone, Debug)]
@@ -194,6 +194,10 @@ keys! {
     metrics_prom_exporter_host: OptionalIp = "metricsPromExporterHost", |_| OptionalIp(None);
 
     // Ours.
+    /// Port that clients are told; 0: `listenPort`.
+    advertised_port: u16 = "advertisedPort", |_| 0;
+    /// By name server, where not `brokerIP1` and `advertisedPort`.
+    advertised_addresses: AdvertisedAddresses = "advertisedAddresses", |_| AdvertisedAddresses::default();
     /// Shards of a new store; 0: one for each core. A store keeps the number that it was made with.
     shards: u16 = "shards", |_| 0;
     /// Where the hot rings lie; empty: on tmpfs if there is one.

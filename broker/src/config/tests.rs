@@ -44,6 +44,10 @@ fn a_bad_value_names_key_value_and_line() {
         "brokerName=a b",
         "autoCreateTopicEnable=yes",
         "brokerPermission=8",
+        "advertisedAddresses=a:1",
+        "advertisedAddresses=a:1=host",
+        "advertisedAddresses=a:1=host:0",
+        "advertisedAddresses==host:1",
     ] {
         let error = BrokerConfig::parse(bad, &host()).unwrap_err();
         assert!(matches!(error, ConfigError::Value { line: 1, .. }), "{bad}: {error}");
@@ -63,7 +67,8 @@ fn what_we_cannot_do_is_refused_not_ignored() {
 
 #[test]
 fn the_properties_text_reads_back_to_the_same_configuration() {
-    let text = "namesrvAddr=a:1;b:2 ; a:1\nshards=4\ndeleteWhen=04;16\nringDir=/dev/shm/x";
+    let text = "namesrvAddr=a:1;b:2 ; a:1\nshards=4\ndeleteWhen=04;16\nringDir=/dev/shm/x\n\
+                advertisedPort=20911\nadvertisedAddresses=b:2=mq.example.org:30911;a:1=10.9.9.9:1";
     let (config, _) = BrokerConfig::parse(text, &host()).unwrap();
     assert_eq!(config.name_servers(), ["a:1", "b:2"]);
     let shown = config.properties_text();

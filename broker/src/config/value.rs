@@ -78,6 +78,11 @@ impl Eq for ExporterPort {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptionalIp(pub Option<IpAddr>);
 
+/// What each of some name servers tells its clients instead of `brokerIP1` and the port: pairs of a name server, as in
+/// `namesrvAddr`, and `host:port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdvertisedAddresses(pub Vec<(String, String)>);
+
 macro_rules! parsed {
     ($($type:ty, $expected:literal;)*) => {$(
         impl Value for $type {
@@ -233,5 +238,26 @@ impl Value for OptionalIp {
     }
     fn show(&self) -> String {
         self.0.map(|ip| ip.to_string()).unwrap_or_default()
+    }
+}
+
+impl Value for AdvertisedAddresses {
+    const EXPECTED: &'static str = "NAMESRV=HOST:PORT, several separated by ;";
+    fn read(text: &str) -> Option<Self> {
+        let pairs = text.split(';').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name_server, address) = pair.split_once('=')?;
+            let (name_server, address) = (name_server.trim(), address.trim());
+            let (host, port) = address.rsplit_once(':')?;
+            let port = port.parse::<u16>().ok()?;
+            let is_name = |text: &str| !text.is_empty() && !text.contains([' ', '=', ',']);
+            (port > 0 && is_name(host) && is_name(name_server))
+                .then(|| (name_server.to_owned(), address.to_owned()))
+        });
+        pairs.collect::<Option<Vec<_>>>().map(Self)
+    }
+    fn show(&self) -> String {
+        let pairs: Vec<_> =
+            self.0.iter().map(|(name_server, address)| format!("{name_server}={address}")).collect();
+        pairs.join(";")
     }
 }

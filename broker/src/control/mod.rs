@@ -220,7 +220,7 @@ impl<E: Env> Control<E> {
     }
 
     /// Ends in good order: the name servers know, and all offsets are durable.
-    pub async fn shutdown(&self) -> Result<(), Refusal> {
+    pub async fn shutdown(self: &Rc<Self>) -> Result<(), Refusal> {
         self.unregister().await;
         self.flush_offsets().await?;
         self.all_announced().await?;

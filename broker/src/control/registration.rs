@@ -29,29 +29,52 @@ use ringmq_wire::json_dialect::{self, KvTable, RegisterBrokerBody, TopicConfigTa
 use super::Control;
 use super::topics::{TopicConfig, perm};
 use super::version::DataVersion;
+use crate::config::BrokerConfig;
 
 /// Topics told in one call: about 300 KiB, encoded in about a millisecond.
 const TOPICS_PER_CALL: usize = 2000;
 /// Pause after a failed attempt, and how often a lost connection is looked for.
 const RETRY: Duration = Duration::from_secs(1);
 const NAME_SERVER_PORT: u16 = 9876;
-/// How long the end of the broker waits for each name server.
-const UNREGISTER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the end of the broker waits for its name servers. One that does not answer in this time finds the connection
+/// closed, which tells it the same.
+const UNREGISTER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A name server as configured: `host`, `host:port` or `ip:port`. Its address is looked up for each connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServer {
     name: String,
+    /// What it tells clients, where that is not what others tell.
+    advertised: Option<String>,
 }
 
 impl NameServer {
     /// Without a port it is a name server's usual one.
     pub fn new(address: &str) -> Self {
-        if let Ok(ip) = address.parse() {
-            return Self { name: SocketAddr::new(ip, NAME_SERVER_PORT).to_string() };
+        let has_port = || address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let name = match address.parse() {
+            Ok(ip) => SocketAddr::new(ip, NAME_SERVER_PORT).to_string(),
+            Err(_) if has_port() => address.to_owned(),
+            Err(_) => format!("{address}:{NAME_SERVER_PORT}"),
+        };
+        Self { name, advertised: None }
+    }
+
+    /// All of a configuration. `advertisedAddresses` has to be about name servers that are there.
+    pub fn configured(config: &BrokerConfig) -> Result<Vec<Self>, String> {
+        let mut servers: Vec<Self> = config.name_servers().iter().map(|name| Self::new(name)).collect();
+        for (name, address) in &config.advertised_addresses.0 {
+            let meant = Self::new(name).name;
+            match servers.iter_mut().find(|server| server.name == meant) {
+                Some(server) => server.advertised = Some(address.clone()),
+                None => {
+                    return Err(format!(
+                        "advertisedAddresses: {name} is no name server of this broker (namesrvAddr, -n)"
+                    ));
+                }
+            }
         }
-        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Self { name: if has_port { address.to_owned() } else { format!("{address}:{NAME_SERVER_PORT}") } }
+        Ok(servers)
     }
 
     fn destination(&self) -> Destination {
@@ -67,6 +90,8 @@ struct Pending {
 
 struct Server<E: Env> {
     name: String,
+    /// The broker's address for the clients of this server.
+    broker_addr: String,
     client: Client<E>,
     pending: RefCell<Pending>,
     changed: Event,
@@ -162,6 +187,8 @@ impl<E: Env> Control<E> {
             .map(|name_server| {
                 Rc::new(Server {
                     name: name_server.name.clone(),
+                    broker_addr: (name_server.advertised.clone())
+                        .unwrap_or_else(|| self.core.identity.store_host.to_string()),
                     client: Client::new(env, name_server.destination(), Rc::new(NoRequests), config.clone()),
                     pending: RefCell::new(Pending { all: true, topics: BTreeSet::new() }),
                     changed: Event::new(),
@@ -315,11 +342,10 @@ impl<E: Env> Control<E> {
             ..RegisterBrokerBody::default()
         }
         .encode();
-        let broker_addr = self.core.identity.store_host.to_string();
         let ha_addr = SocketAddr::new(config.broker_ip2, config.ha_listen_port).to_string();
         let header = RegisterBrokerHeader {
             broker_name: &config.broker_name,
-            broker_addr: &broker_addr,
+            broker_addr: &server.broker_addr,
             cluster_name: &config.broker_cluster_name,
             ha_server_addr: &ha_addr,
             broker_id: config.broker_id as i64,
@@ -369,28 +395,79 @@ impl<E: Env> Control<E> {
         }
     }
 
-    /// Tells the name servers that are connected that this broker ends.
-    pub async fn unregister(&self) {
+    /// Tells the name servers that are connected that this broker ends, all at the same time.
+    pub async fn unregister(self: &Rc<Self>) {
         self.registration.ended.signal();
         let servers = self.registration.servers.take();
-        let broker_addr = self.core.identity.store_host.to_string();
-        for server in servers.iter().filter(|server| server.client.is_connected()) {
-            let header = BrokerIdentityHeader {
-                broker_name: &self.core.config.broker_name,
-                broker_addr: &broker_addr,
-                cluster_name: &self.core.config.broker_cluster_name,
-                broker_id: self.core.config.broker_id as i64,
-            };
-            let encode = |out: &mut Vec<u8>, opaque| {
-                let code = request_code::UNREGISTER_BROKER;
-                let mut writer = begin_request(out, Serialization::Json, code, opaque, 0);
-                header.write(&mut writer);
-                writer.finish(&[]).expect("a broker's identity fits a frame");
-            };
-            match server.client.call(encode, UNREGISTER_TIMEOUT).await {
-                Ok(_) => tracing::info!(name_server = server.name, "unregistered"),
-                Err(error) => tracing::warn!(name_server = server.name, %error, "not unregistered"),
-            }
+        let told = Rc::new(Watermark::new(0));
+        let mut asked = 0;
+        for server in servers.into_iter().filter(|server| server.client.is_connected()) {
+            asked += 1;
+            let (control, told) = (self.clone(), told.clone());
+            self.core.env.spawn(Class::Foreground, async move {
+                control.unregister_at(&server).await;
+                told.advance(told.get() + 1);
+            });
         }
+        while told.get() < asked {
+            told.moved().await;
+        }
+    }
+
+    async fn unregister_at(&self, server: &Server<E>) {
+        let header = BrokerIdentityHeader {
+            broker_name: &self.core.config.broker_name,
+            broker_addr: &server.broker_addr,
+            cluster_name: &self.core.config.broker_cluster_name,
+            broker_id: self.core.config.broker_id as i64,
+        };
+        let encode = |out: &mut Vec<u8>, opaque| {
+            let code = request_code::UNREGISTER_BROKER;
+            let mut writer = begin_request(out, Serialization::Json, code, opaque, 0);
+            header.write(&mut writer);
+            writer.finish(&[]).expect("a broker's identity fits a frame");
+        };
+        match server.client.call(encode, UNREGISTER_TIMEOUT).await {
+            Ok(_) => tracing::info!(name_server = server.name, "unregistered"),
+            Err(error) => tracing::warn!(name_server = server.name, %error, "not unregistered"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BrokerConfig, HostFacts};
+
+    fn servers(text: &str) -> Result<Vec<NameServer>, String> {
+        let host = HostFacts { host_name: "h".into(), address: [10, 0, 0, 1].into(), data: "data".into() };
+        let (config, warnings) = BrokerConfig::parse(text, &host).expect("a configuration");
+        assert_eq!(warnings, []);
+        NameServer::configured(&config)
+    }
+
+    #[test]
+    fn each_name_server_may_tell_another_address() {
+        let found = servers(
+            "namesrvAddr=in;out:9877;10.0.0.9\n\
+             advertisedAddresses=out:9877=mq.example.org:20911 ; 10.0.0.9:9876=[2001:db8::1]:10911\n",
+        );
+        let with = |name: &str, advertised: Option<&str>| NameServer {
+            name: name.into(),
+            advertised: advertised.map(Into::into),
+        };
+        let expected = vec![
+            with("in:9876", None),
+            with("out:9877", Some("mq.example.org:20911")),
+            with("10.0.0.9:9876", Some("[2001:db8::1]:10911")),
+        ];
+        assert_eq!(found, Ok(expected));
+    }
+
+    #[test]
+    fn an_address_for_a_name_server_that_is_not_there_is_an_error() {
+        let error =
+            servers("namesrvAddr=in\nadvertisedAddresses=out:9877=mq.example.org:20911\n").unwrap_err();
+        assert!(error.contains("out:9877 is no name server of this broker"), "{error}");
     }
 }

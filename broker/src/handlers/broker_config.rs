@@ -15,7 +15,7 @@ use crate::request::{Handled, Request};
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
     let mut config = (*control.core.config).clone();
     // Port 0 in the file is another one by now.
-    config.listen_port = control.core.identity.store_host.port();
+    config.listen_port = control.core.identity.listen_port;
     let body = config.shown_text();
     let counter = control.settings_changed() as i64;
     let version = DataVersion { timestamp: control.started_ms, counter, ..DataVersion::default() };

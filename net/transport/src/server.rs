@@ -22,8 +22,9 @@ use crate::{ConnId, Connection, Counters, Service, StreamOf, egress, ingress, wh
 /// Connections that are looked at between two yields.
 const SWEEP_STEP: usize = 256;
 
-/// How long queued answers may still leave after a stop.
-const STOP_DRAIN: Duration = Duration::from_secs(2);
+/// How long queued answers may still leave after a stop. A peer that reads takes them at once; one that does not must not
+/// hold up a stop, which takes less than a second in all.
+const STOP_DRAIN: Duration = Duration::from_millis(400);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
