@@ -160,6 +160,7 @@ mod tests {
             "ringmq admin broker status 127.0.0.1:10911",
             "ringmq admin broker config broker-a",
             "ringmq admin broker config set a=1 b=2 --broker broker-a",
+            "ringmq admin completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"));
         }

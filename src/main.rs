@@ -11,7 +11,7 @@ mod standalone;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let result = match &command {
         Command::Bench(args) => ringmq_bench::run(args),
         Command::Top(args) => ringmq_tools::top(args),
-        Command::Admin(args) => ringmq_tools::admin(args),
+        Command::Admin(args) => ringmq_tools::admin(args, Cli::command),
         Command::Dump(args) => ringmq_tools::dump(args),
         Command::Standalone(args) => serve(&args.logs, "ringmq-standalone", || standalone::run(args)),
         Command::Broker(args) => serve(&args.logs, "ringmq-broker", || broker::run(args)),

@@ -506,3 +506,40 @@ fn messages_are_sent_found_shown_and_followed() {
     }
     server.stop();
 }
+
+#[test]
+fn a_shell_completes_commands() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_ringmq"))
+            .args(["admin", "completions"])
+            .args(arguments)
+            .output()
+            .expect("run")
+    };
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let script = run(&[shell]);
+        assert!(script.status.success() && script.stdout.len() > 1000, "{shell}");
+    }
+    assert!(!run(&["csh"]).status.success());
+    let script = String::from_utf8(run(&["bash"]).stdout).expect("text");
+    // As bash does it when the tab key is pressed.
+    for (words, expected) in
+        [("ringmq adm", "admin"), ("ringmq admin gro", "group"), ("ringmq admin group la", "lag")]
+    {
+        let words: Vec<&str> = words.split(' ').collect();
+        let (word, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; _ringmq ringmq {word} {before}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.join(" "),
+            words.len() - 1
+        );
+        let completed = Command::new("bash").args(["--norc", "-c", &ask]).output().expect("run bash");
+        let text = String::from_utf8_lossy(&completed.stdout).into_owned();
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [expected],
+            "{}",
+            String::from_utf8_lossy(&completed.stderr)
+        );
+    }
+}

@@ -16,8 +16,11 @@ mod shown;
 mod tail;
 mod topic;
 
-use anyhow::Result;
-use clap::{Args, Subcommand};
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use clap::{Args, Command, Subcommand};
+use clap_complete::{Shell, generate};
 
 use crate::{AdminAddress, latency};
 use session::Session;
@@ -61,12 +64,16 @@ pub enum AdminCommand {
     Broker(broker::Verb),
     /// Where time goes: percentiles of each stage of a message's way, since the broker was started
     Latency(AdminAddress),
+    /// What a shell needs to complete the commands of this program, as a script on standard output
+    Completions { shell: Shell },
 }
 
-pub fn run(args: &AdminArgs) -> Result<()> {
+/// `program` is the whole command line, which completions are made from.
+pub fn run(args: &AdminArgs, program: impl FnOnce() -> Command) -> Result<()> {
     let mut session = Session::new(&args.namesrv);
     let report = match &args.command {
         AdminCommand::Latency(address) => return latency::run(address, args.json),
+        AdminCommand::Completions { shell } => return completions(*shell, program()),
         AdminCommand::Message(verb) => return message::run(&mut session, verb, args.json),
         AdminCommand::Cluster => cluster::show(&mut session)?,
         AdminCommand::Topic(verb) => topic::run(&mut session, verb)?,
@@ -76,4 +83,12 @@ pub fn run(args: &AdminArgs) -> Result<()> {
     };
     report.print(args.json);
     Ok(())
+}
+
+fn completions(shell: Shell, mut program: Command) -> Result<()> {
+    let name = program.get_name().to_owned();
+    // The generator panics where it cannot write, which a closed pipe must not make it do.
+    let mut script = Vec::new();
+    generate(shell, &mut program, name, &mut script);
+    std::io::stdout().write_all(&script).context("write the completions")
 }
