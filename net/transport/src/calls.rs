@@ -82,9 +82,11 @@ impl Calls {
         }
     }
 
-    /// Ends all waits: the connection is gone.
+    /// Ends all waits: the connection is gone. In the order of the calls, so that a simulated run is the same again.
     pub(crate) fn fail_all(&self, why: &'static str) {
-        for slot in self.waiting.take().into_values() {
+        let mut waiting: Vec<_> = self.waiting.take().into_iter().collect();
+        waiting.sort_unstable_by_key(|(opaque, _)| *opaque);
+        for (_, slot) in waiting {
             slot.settle(Err(CallError::Closed(why)));
         }
     }
