@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringmq_io::Blocks;
 
 use crate::OpenError;
+use crate::defects::Defects;
 use crate::physical::SHARDS_MAX;
 
 /// Smallest ring: leases work in blocks of a thirty-second of it, which must hold a direct-I/O block.
@@ -43,6 +44,8 @@ pub struct StoreConfig {
     /// has left for messages.
     pub blocks: Blocks,
     pub retention: RetentionConfig,
+    /// None, but in tests that plant them.
+    pub defects: Defects,
 }
 
 impl StoreConfig {
@@ -59,6 +62,7 @@ impl StoreConfig {
             flush_interval: Duration::from_millis(50),
             blocks: Blocks::Reserve,
             retention: RetentionConfig::default(),
+            defects: Defects::default(),
         }
     }
 

@@ -16,6 +16,7 @@ mod batch;
 mod bytes;
 mod closer;
 mod config;
+mod defects;
 mod end;
 mod entry;
 mod entry_log;
@@ -56,6 +57,7 @@ mod state;
 mod tail;
 
 pub use config::{RetentionConfig, StoreConfig};
+pub use defects::Defects;
 pub use error::{AppendError, HeldBy, Latched, OpenError};
 pub use keys::{Keys, key_hash};
 pub use look::Indexed;

@@ -73,7 +73,8 @@ pub async fn open<E: Env>(
     let is_same_ring =
         state.as_ref().is_some_and(|old| old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes);
     let may_keep = is_same_ring && origin == Origin::Here && layout.ring_is_memory;
-    let mut recovered = recovery::recover(env, id, &segments, &inventory, source, synced, may_keep).await?;
+    let mut recovered =
+        recovery::recover(env, id, &segments, &inventory, source, synced, may_keep, config.defects).await?;
     let logged = env.monotonic_ns();
 
     let own = RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes, oldest: new.epoch };

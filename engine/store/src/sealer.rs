@@ -43,8 +43,9 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     let mut is_full = false;
     loop {
         let end = inner.segments.base(number + 1);
-        while inner.synced.get() < end && !inner.is_ending() {
-            inner.synced.moved().await;
+        let safe = if inner.config.defects.seals_before_sync() { &inner.closed } else { &inner.synced };
+        while safe.get() < end && !inner.is_ending() {
+            safe.moved().await;
         }
         if inner.is_ending() {
             return;

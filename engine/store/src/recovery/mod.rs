@@ -31,6 +31,7 @@ use table::{At, Decision, Facts, Later, decide};
 
 use crate::OpenError;
 use crate::batch::{Kind, LogId};
+use crate::defects::Defects;
 use crate::inner::TopicDrop;
 use crate::join::join_all;
 use crate::keys::OpenKeys;
@@ -66,6 +67,7 @@ pub struct InRing {
 
 /// Walks the log of a shard. `segments` is filled with what exists. `synced`: what was synced at the last clean stop.
 /// `may_keep_ring`: the ring is memory, and where the new epoch wants it.
+#[expect(clippy::too_many_arguments, reason = "each is something else that an open shard has found")]
 pub async fn recover<E: Env>(
     env: &E,
     id: LogId,
@@ -74,6 +76,7 @@ pub async fn recover<E: Env>(
     ring: Option<RingSource<RegionOf<E>>>,
     synced: u64,
     may_keep_ring: bool,
+    defects: Defects,
 ) -> Result<Recovered, OpenError> {
     let index = IndexBuilder::new(&segments.dir, &inventory.floor);
     let mut walk = Walk {
@@ -88,6 +91,7 @@ pub async fn recover<E: Env>(
         batches: Vec::new(),
         replayed: Vec::new(),
         ring_ends_log: false,
+        defects,
         clock: PhaseClock::new(env),
         report: RecoveryReport {
             shard: id.shard,
@@ -150,6 +154,7 @@ struct Walk<'w, E: Env> {
     replayed: Vec<Range<u64>>,
     /// The newest batch of a complete ring is the log's last.
     ring_ends_log: bool,
+    defects: Defects,
     clock: PhaseClock<'w, E>,
     report: RecoveryReport,
 }
@@ -214,7 +219,10 @@ impl<E: Env> Walk<'_, E> {
             self.report.phases.replay += self.clock.lap();
             let later = if replayed { Later::None } else { self.later().await? };
             self.report.phases.later += self.clock.lap();
-            let decision = decide(Facts { at, ring_has_batch: replayed, later });
+            let decision = match decide(Facts { at, ring_has_batch: replayed, later }) {
+                Decision::Quarantine if self.defects.cuts_at_damage() => Decision::EndTorn,
+                decision => decision,
+            };
             self.report.decisions.push(decision);
             match decision {
                 Decision::Replay => {}
