@@ -32,7 +32,7 @@ pub struct DiskFaults {
     pub no_space: f64,
     /// The first blocks of a write are written, the rest is not, and the write fails.
     pub short_write: f64,
-    /// The bytes go to another place of the same file, and the write reports success.
+    /// The bytes go to another place, in this file or in another one, and the write reports success.
     pub misdirected_write: f64,
     /// An fsync that takes up to `slow_sync_time`.
     pub slow_sync: f64,
@@ -61,6 +61,13 @@ pub struct NetFaults {
     pub cut: Cut,
     /// A send resets its connection; what was on its way may be lost.
     pub reset: f64,
+    /// A send takes a part of what it is given, and the rest a while later.
+    pub short_send: f64,
+    /// The rest is not sent: what code that takes a short send for a whole one would do. For planted defects.
+    pub lose_short_send: bool,
+    /// What is sent on a connection that was reset leaves on the newest other one: what a use of a descriptor after its close
+    /// would do. For planted defects.
+    pub stale_descriptor: bool,
     /// Bytes that one direction of a connection holds before its sender waits.
     pub socket_bytes: RangeInclusive<u64>,
 }
@@ -71,6 +78,22 @@ pub struct ClockFaults {
     pub jump: f64,
     /// By at most so much, in either direction.
     pub jump_max: Duration,
+}
+
+impl DiskFaults {
+    /// Whether the disk does what it is asked for, within a millisecond.
+    pub fn is_calm(&self) -> bool {
+        let chances = [
+            self.read_error,
+            self.write_error,
+            self.sync_error,
+            self.no_space,
+            self.short_write,
+            self.misdirected_write,
+            self.slow_sync,
+        ];
+        chances.iter().all(|chance| *chance == 0.0) && *self.latency_us.end() <= 300
+    }
 }
 
 impl Faults {
@@ -94,6 +117,9 @@ impl Faults {
                 latency_us: 50..=500,
                 cut: Cut::Whole,
                 reset: 0.0,
+                short_send: 0.0,
+                lose_short_send: false,
+                stale_descriptor: false,
                 socket_bytes: 64 * 1024..=256 * 1024,
             },
             clock: ClockFaults { jump: 0.0, jump_max: Duration::from_secs(3600) },

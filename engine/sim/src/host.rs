@@ -267,9 +267,20 @@ impl Host {
         self.state.fs.copy_durably(from.as_ref(), to.as_ref())
     }
 
-    /// The silent damage so far.
+    /// The silent damage so far, by the names that the files had then.
     pub fn damages(&self) -> Vec<Damage> {
         self.state.damage.borrow().clone()
+    }
+
+    /// What is not what it was meant to be right now, by the names that the files have now: damage that was written over, or that a
+    /// power loss has undone, is not in it.
+    pub fn damaged_now(&self) -> Vec<Damage> {
+        self.state.fs.damaged()
+    }
+
+    /// What a read would give if nothing had been damaged.
+    pub fn meant_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        self.state.fs.read_meant(path.as_ref())
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ringmq_io::sync::Event;
 
+use crate::faults::NetFaults;
 use crate::host::HostState;
 use crate::sched::TimerKey;
 use crate::world::Inner;
@@ -49,6 +50,10 @@ pub(crate) struct RecvPool {
 impl Process {
     pub fn runs(&self) -> bool {
         self.life.get() == Life::Running
+    }
+
+    pub fn net_faults<T>(&self, look: impl FnOnce(&NetFaults) -> T) -> T {
+        look(&self.host.faults.borrow().net)
     }
 
     pub fn event(&self, what: &'static str, a: u64, b: u64) {

@@ -8,8 +8,12 @@
 //!
 //! A successful sync moves pending versions to durable. A failed one moves them to limbo, from where
 //! no later sync takes them: only a new write of the same block does ("fsyncgate").
+//!
+//! A version that damage has hit also knows the bytes that were meant to be there: an oracle may ask what is damaged right now,
+//! and what would be there without it. A new write of the block ends the damage, a power loss may bring it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use ringmq_io::BLOCK;
@@ -21,7 +25,31 @@ const SECTOR: usize = 512;
 
 const _: () = assert!(BLOCK.is_multiple_of(SECTOR));
 
-type Block = Rc<[u8]>;
+type Bytes = Rc<[u8]>;
+
+/// One version of a block.
+#[derive(Clone)]
+struct Block {
+    bytes: Bytes,
+    /// What its writer believes is there, if it is something else.
+    meant: Option<Bytes>,
+}
+
+impl Block {
+    fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), meant: None }
+    }
+
+    fn damaged(bytes: impl Into<Bytes>, meant: Bytes) -> Self {
+        let bytes = bytes.into();
+        let meant = (bytes != meant).then_some(meant);
+        Self { bytes, meant }
+    }
+
+    fn meant(&self) -> &Bytes {
+        self.meant.as_ref().unwrap_or(&self.bytes)
+    }
+}
 
 #[derive(Clone, Default)]
 pub(crate) struct Blocks {
@@ -51,6 +79,15 @@ impl Blocks {
     }
 
     pub fn read(&self, pos: u64, out: &mut [u8]) {
+        self.copy(pos, out, |block| &block.bytes);
+    }
+
+    /// What a read would give if nothing had been damaged.
+    pub fn read_meant(&self, pos: u64, out: &mut [u8]) {
+        self.copy(pos, out, Block::meant);
+    }
+
+    fn copy(&self, pos: u64, out: &mut [u8], bytes: impl Fn(&Block) -> &Bytes) {
         let mut done = 0;
         while done < out.len() {
             let at = pos + done as u64;
@@ -58,7 +95,7 @@ impl Blocks {
             let n = (BLOCK - within).min(out.len() - done);
             let piece = &mut out[done..done + n];
             match self.newest(at / BLOCK as u64) {
-                Some(block) => piece.copy_from_slice(&block[within..within + n]),
+                Some(block) => piece.copy_from_slice(&bytes(block)[within..within + n]),
                 None => piece.fill(0),
             }
             done += n;
@@ -67,8 +104,24 @@ impl Blocks {
 
     pub fn write_block(&mut self, at: u64, bytes: &[u8]) {
         assert_eq!(bytes.len(), BLOCK);
+        self.push(at, Block::whole(bytes));
+    }
+
+    /// A write that goes elsewhere: what is here stays.
+    pub fn lose_write(&mut self, at: u64, meant: &[u8]) {
+        let stays = self.newest(at).map_or_else(zeros, |block| block.bytes.clone());
+        self.push(at, Block::damaged(stays, meant.into()));
+    }
+
+    /// A write that was meant for elsewhere.
+    pub fn stray_write(&mut self, at: u64, bytes: &[u8]) {
+        let meant = self.newest(at).map_or_else(zeros, |block| block.meant().clone());
+        self.push(at, Block::damaged(bytes, meant));
+    }
+
+    fn push(&mut self, at: u64, block: Block) {
         self.writes += 1;
-        self.pending.entry(at).or_default().push((self.writes, bytes.into()));
+        self.pending.entry(at).or_default().push((self.writes, block));
         let end = (at + 1) * BLOCK as u64;
         if end > self.len {
             self.set_len(end);
@@ -82,11 +135,13 @@ impl Blocks {
             let keys = self.durable.keys().chain(self.limbo.keys()).chain(self.pending.keys());
             let cut: BTreeSet<u64> = keys.copied().filter(|at| (at + 1) * block > len).collect();
             for at in cut {
-                let mut bytes = vec![0; BLOCK];
-                self.read(at * block, &mut bytes);
-                bytes[len.saturating_sub(at * block).min(block) as usize..].fill(0);
+                let kept = len.saturating_sub(at * block).min(block) as usize;
+                let (mut bytes, mut meant) = (vec![0; BLOCK], vec![0; BLOCK]);
+                self.read(at * block, &mut bytes[..kept]);
+                self.read_meant(at * block, &mut meant[..kept]);
                 self.writes += 1;
-                self.pending.entry(at).or_default().push((self.writes, bytes.into()));
+                let version = Block::damaged(bytes, meant.into());
+                self.pending.entry(at).or_default().push((self.writes, version));
             }
         }
         self.set_len(len);
@@ -146,12 +201,15 @@ impl Blocks {
         let style = rng.below(4);
         let blocks: BTreeSet<u64> = self.limbo.keys().chain(self.pending.keys()).copied().collect();
         for at in blocks {
-            let zeros: Block = vec![0; BLOCK].into();
-            let mut versions = vec![self.durable.get(&at).cloned().unwrap_or(zeros)];
+            let mut versions = vec![self.durable.get(&at).cloned().unwrap_or(Block::whole(zeros()))];
             versions.extend(self.limbo.remove(&at).unwrap_or_default());
             versions.extend(self.pending.remove(&at).unwrap_or_default().into_iter().map(|(_, b)| b));
             let newest = versions.len() - 1;
-            let mut bytes = vec![0; BLOCK];
+            let (mut bytes, mut meant) = (vec![0; BLOCK], vec![0; BLOCK]);
+            let mut put = |range: Range<usize>, version: &Block| {
+                bytes[range.clone()].copy_from_slice(&version.bytes[range.clone()]);
+                meant[range.clone()].copy_from_slice(&version.meant()[range]);
+            };
             for start in (0..BLOCK).step_by(unit) {
                 let range = start..start + unit;
                 let chosen = match style {
@@ -159,14 +217,14 @@ impl Blocks {
                     1 => newest,
                     _ => rng.index(versions.len()),
                 };
-                bytes[range.clone()].copy_from_slice(&versions[chosen][range.clone()]);
+                put(range, &versions[chosen]);
                 // A unit cut short by the power: its first bytes are of the next version.
                 if style == 3 && chosen < newest && rng.chance(0.1) {
                     let cut = start + rng.index(unit);
-                    bytes[start..cut].copy_from_slice(&versions[chosen + 1][start..cut]);
+                    put(start..cut, &versions[chosen + 1]);
                 }
             }
-            self.durable.insert(at, bytes.into());
+            self.durable.insert(at, Block::damaged(bytes, meant.into()));
         }
         let lens: Vec<u64> = self.pending_lens.drain(..).map(|(_, len)| len).collect();
         if let Some(newest) = lens.last() {
@@ -186,17 +244,16 @@ impl Blocks {
     pub fn damage(&mut self, pos: u64, change: impl Fn(u64, u8) -> u8, len: u64) {
         for at in pos / BLOCK as u64..(pos + len).div_ceil(BLOCK as u64) {
             let hit = |block: &Block| -> Block {
-                let mut bytes = block.to_vec();
+                let mut bytes = block.bytes.to_vec();
                 for (i, byte) in bytes.iter_mut().enumerate() {
                     let here = at * BLOCK as u64 + i as u64;
                     if (pos..pos + len).contains(&here) {
                         *byte = change(here - pos, *byte);
                     }
                 }
-                bytes.into()
+                Block::damaged(bytes, block.meant().clone())
             };
-            let zeros: Block = vec![0; BLOCK].into();
-            let durable = self.durable.entry(at).or_insert(zeros);
+            let durable = self.durable.entry(at).or_insert_with(|| Block::whole(zeros()));
             *durable = hit(durable);
             self.limbo.entry(at).and_modify(|v| v.iter_mut().for_each(|block| *block = hit(block)));
             self.pending.entry(at).and_modify(|v| v.iter_mut().for_each(|(_, block)| *block = hit(block)));
@@ -210,6 +267,25 @@ impl Blocks {
         self.durable.keys().copied().filter(|at| at * (BLOCK as u64) < self.len).collect()
     }
 
+    /// Ranges of bytes that are not what they were meant to be, in order.
+    pub fn damaged(&self) -> Vec<Range<u64>> {
+        let blocks: BTreeSet<u64> =
+            self.durable.keys().chain(self.limbo.keys()).chain(self.pending.keys()).copied().collect();
+        let mut out: Vec<Range<u64>> = Vec::new();
+        for at in blocks {
+            let Some(Block { bytes, meant: Some(meant) }) = self.newest(at) else { continue };
+            let start = at * BLOCK as u64;
+            for byte in (0..BLOCK).filter(|i| bytes[*i] != meant[*i]).map(|i| start + i as u64) {
+                match out.last_mut() {
+                    _ if byte >= self.len => break,
+                    Some(last) if last.end == byte => last.end += 1,
+                    _ => out.push(byte..byte + 1),
+                }
+            }
+        }
+        out
+    }
+
     /// Makes everything durable as it reads now.
     pub fn settle(&mut self) {
         let mark = self.mark();
@@ -217,6 +293,10 @@ impl Blocks {
         let limbo = std::mem::take(&mut self.limbo);
         self.durable.extend(limbo.into_iter().filter_map(|(at, mut v)| v.pop().map(|block| (at, block))));
     }
+}
+
+fn zeros() -> Bytes {
+    vec![0; BLOCK].into()
 }
 
 #[cfg(test)]
@@ -284,6 +364,48 @@ mod tests {
             torn += usize::from(bytes.iter().any(|b| *b != bytes[0]));
         }
         assert!((40..360).contains(&torn), "torn in {torn} of 400");
+    }
+
+    #[test]
+    fn damage_is_known_until_the_block_is_written_again() {
+        let mut blocks = Blocks::default();
+        blocks.write_block(0, &block(1));
+        blocks.write_block(1, &block(2));
+        blocks.settle();
+        assert!(blocks.damaged().is_empty());
+        blocks.damage(100, |_, byte| byte ^ 4, 1);
+        blocks.lose_write(0, &block(7)); // byte 100 is now wrong for another reason
+        blocks.stray_write(1, &block(7));
+        assert_eq!(blocks.damaged(), std::slice::from_ref(&(0..2 * BLOCK as u64)));
+        assert_eq!((first(&blocks, 0), first(&blocks, 1)), (1, 7));
+        let mut meant = block(0);
+        blocks.read_meant(0, &mut meant);
+        assert_eq!(meant, block(7));
+        blocks.read_meant(BLOCK as u64, &mut meant);
+        assert_eq!(meant, block(2));
+        blocks.write_block(0, &block(8));
+        assert_eq!(blocks.damaged(), std::slice::from_ref(&(BLOCK as u64..2 * BLOCK as u64)));
+    }
+
+    #[test]
+    fn a_power_loss_may_undo_damage_and_bring_it_back() {
+        let (mut undone, mut back) = (0, 0);
+        for seed in 0..200 {
+            let rng = Rng::new(seed);
+            let mut blocks = Blocks::default();
+            blocks.write_block(0, &block(1));
+            blocks.write_block(1, &block(1));
+            blocks.settle();
+            blocks.stray_write(0, &block(2));
+            blocks.damage(BLOCK as u64, |_, _| 3, 1);
+            blocks.write_block(1, &block(4));
+            assert_eq!(blocks.damaged(), std::slice::from_ref(&(0..BLOCK as u64)));
+            blocks.power_loss(&rng);
+            let damaged = blocks.damaged();
+            undone += usize::from(!damaged.iter().any(|range| range.start < BLOCK as u64));
+            back += usize::from(damaged.iter().any(|range| range.start == BLOCK as u64));
+        }
+        assert!(undone > 20 && back > 20, "undone in {undone}, back in {back} of 200");
     }
 
     #[test]

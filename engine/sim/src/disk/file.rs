@@ -103,21 +103,45 @@ impl SimFile {
             self.inode.write_blocks(first, &bytes, |i| i < done);
             return Err(eio());
         }
-        let room = (self.inode.len() / BLOCK as u64).saturating_sub(blocks as u64);
-        if rng.chance(faults.misdirected_write) && room > 0 {
-            event("misdirected write");
-            let wrong = rng.below(room);
-            self.inode.write_blocks(wrong, &bytes, |_| true);
-            for at in [first, wrong] {
-                let (path, offset) = (self.path.to_path_buf(), at * BLOCK as u64);
-                let damage = Damage { path, offset, len: bytes.len() as u64 };
-                self.process.host.damage.borrow_mut().push(damage);
-            }
+        if rng.chance(faults.misdirected_write) && self.misdirect(inner, first, &bytes) {
             return Ok(());
         }
         event("write");
         self.inode.write_blocks(first, &bytes, |_| true);
         Ok(())
+    }
+}
+
+impl SimFile {
+    /// The bytes go to another place of the disk, in this file or in another one; false if there is no other place.
+    fn misdirect(&self, inner: &Inner, first: u64, bytes: &[u8]) -> bool {
+        let host = &self.process.host;
+        let Some((path, inode, wrong)) = host.fs.somewhere_else(&inner.disk) else { return false };
+        if inode.id == self.inode.id && wrong == first {
+            return false;
+        }
+        let end = inode.len().div_ceil(BLOCK as u64);
+        let reached = inode.blocks(|blocks| {
+            for (at, block) in (wrong..end).zip(bytes.chunks(BLOCK)) {
+                blocks.stray_write(at, block);
+            }
+        });
+        if reached.is_none() {
+            return false;
+        }
+        self.inode.blocks(|blocks| {
+            for (at, block) in (first..).zip(bytes.chunks(BLOCK)) {
+                blocks.lose_write(at, block);
+            }
+        });
+        let len = bytes.len() as u64;
+        let note =
+            format!("{} block {first} to {} block {wrong}, {len} bytes", self.path.display(), path.display());
+        inner.note(Some(host.index), "misdirected write", note);
+        for (path, at) in [(self.path.to_path_buf(), first), (path, wrong)] {
+            host.damage.borrow_mut().push(Damage { path, offset: at * BLOCK as u64, len });
+        }
+        true
     }
 }
 

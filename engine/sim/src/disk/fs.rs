@@ -394,6 +394,53 @@ impl Fs {
         true
     }
 
+    /// What is damaged now, by the names that the files have now.
+    pub fn damaged(&self) -> Vec<Damage> {
+        let mut out = Vec::new();
+        for (path, _) in self.files() {
+            let Ok(inode) = self.lookup(&path) else { continue };
+            let ranges = inode.blocks(|blocks| blocks.damaged()).unwrap_or_default();
+            let damage = |range: Range<u64>| Damage {
+                path: path.clone(),
+                offset: range.start,
+                len: range.end - range.start,
+            };
+            out.extend(ranges.into_iter().map(damage));
+        }
+        out
+    }
+
+    /// A file as it would be without damage.
+    pub fn read_meant(&self, path: &Path) -> Option<Vec<u8>> {
+        let inode = self.lookup(path).ok()?;
+        let mut bytes = vec![0; inode.len() as usize];
+        inode.blocks(|blocks| blocks.read_meant(0, &mut bytes))?;
+        Some(bytes)
+    }
+
+    /// A file on the disk that a misdirected write of `inode` may hit, and where in it: one of all blocks of all files.
+    pub fn somewhere_else(&self, rng: &Rng) -> Option<(PathBuf, Rc<Inode>, u64)> {
+        let on_disk = self.files().into_iter().filter(|(path, len)| !on_tmpfs(path) && *len > 0);
+        let files: Vec<(PathBuf, u64)> =
+            on_disk.map(|(path, len)| (path, len.div_ceil(BLOCK as u64))).collect();
+        let all: u64 = files.iter().map(|(_, blocks)| blocks).sum();
+        // Each second time a file of any size: small ones are few blocks among many.
+        let mut at = rng.below(all.max(1));
+        if rng.coin() && !files.is_empty() {
+            let (path, blocks) = &files[rng.index(files.len())];
+            let at = rng.below(*blocks);
+            return Some((path.clone(), self.lookup(path).ok()?, at));
+        }
+        for (path, blocks) in files {
+            if at < blocks {
+                let inode = self.lookup(&path).ok()?;
+                return Some((path, inode, at));
+            }
+            at -= blocks;
+        }
+        None
+    }
+
     pub fn rot_somewhere(&self, rng: &Rng) -> Option<Damage> {
         let mut on_disk: Vec<(PathBuf, Vec<u64>)> = Vec::new();
         for (path, _) in self.files().into_iter().filter(|(path, _)| !on_tmpfs(path)) {

@@ -65,6 +65,14 @@ impl NetState {
         self.conns.borrow().values().cloned().collect()
     }
 
+    /// The newest connection of a process that is open, but for one, and which of its ends is the process's.
+    fn newest_of(&self, process: u64, except: u64) -> Option<(Rc<Conn>, usize)> {
+        self.conns.borrow().values().rev().filter(|conn| conn.id != except).find_map(|conn| {
+            let is_own = |end: &End| end.process == process && end.state.get() == EndState::Open;
+            conn.ends.iter().position(is_own).map(|side| (conn.clone(), side))
+        })
+    }
+
     pub fn forget(&self, conn: u64) {
         let conn = self.conns.borrow_mut().remove(&conn);
         drop(conn);

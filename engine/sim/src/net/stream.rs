@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use ringmq_io::limits::{RECV_BUF_BYTES, RECV_BUFS};
 use ringmq_io::{Chunk, RecvBuf, Stream};
 
-use super::conn::{Conn, EndState, Segment, reset_error};
+use super::conn::{Conn, EndState, Segment, one_way, reset_error};
 use crate::disk::SimExtent;
 use crate::faults::Cut;
 use crate::mesh::Busy;
@@ -125,13 +125,38 @@ impl SimStream {
 
     async fn send_bytes(&self, mut bytes: &[u8]) -> io::Result<()> {
         let handle = &self.0;
+        let inner = &handle.process.inner;
         while !bytes.is_empty() {
-            let n = self.room(bytes.len()).await?;
+            let mut n = self.room(bytes.len()).await?;
+            let (chance, loses) = handle.process.net_faults(|net| (net.short_send, net.lose_short_send));
+            // Nothing is drawn where nothing can happen: other seeds stay as they are.
+            let is_short = chance > 0.0 && n > 1 && inner.net_rng.chance(chance);
+            if is_short {
+                n = 1 + inner.net_rng.index(n - 1);
+                handle.process.event("short send", handle.conn.id, n as u64);
+            }
             let (now, later) = bytes.split_at(n);
-            handle.conn.push(&handle.process.inner, 1 - handle.side, Segment::Data(now.to_vec()));
+            handle.conn.push(inner, 1 - handle.side, Segment::Data(now.to_vec()));
             bytes = later;
+            if is_short {
+                if loses {
+                    return Ok(());
+                }
+                let peer = &handle.conn.ends[1 - handle.side];
+                handle.process.sleep(one_way(inner, handle.process.host.index, peer.host)).await;
+            }
         }
         Ok(())
+    }
+
+    /// Sends on the newest other connection of this process, if there is one.
+    fn send_elsewhere(&self, bytes: &[u8]) -> bool {
+        let handle = &self.0;
+        let inner = &handle.process.inner;
+        let Some((conn, side)) = inner.net.newest_of(handle.process.id, handle.conn.id) else { return false };
+        handle.process.event("stale descriptor", handle.conn.id, conn.id);
+        conn.push(inner, 1 - side, Segment::Data(bytes.to_vec()));
+        true
     }
 }
 
@@ -169,13 +194,17 @@ impl Stream for SimStream {
         let _busy = Busy::start(&handle.sending, "two sends on one stream at a time");
         let mut sending = std::mem::take(chunks);
         let mut result = Ok(());
-        let reset = handle.process.host.faults.borrow().net.reset;
+        let (reset, is_stale) = handle.process.net_faults(|net| (net.reset, net.stale_descriptor));
         let inner = &handle.process.inner;
         let count = sending.len();
         let breaks_after = inner.net_rng.chance(reset).then(|| inner.net_rng.index(count + 1));
         for (i, chunk) in sending.drain(..).enumerate() {
             if breaks_after == Some(i) {
                 handle.conn.break_off(inner);
+            }
+            let is_broken = breaks_after.is_some_and(|at| at <= i);
+            if is_broken && is_stale && self.send_elsewhere(chunk.as_ref()) {
+                continue;
             }
             result = self.send_bytes(chunk.as_ref()).await;
             if result.is_err() {
