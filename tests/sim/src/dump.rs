@@ -74,12 +74,27 @@ pub async fn queue(shard: &Shard<SimEnv>, queue: usize) -> io::Result<Found> {
     Ok(found)
 }
 
+/// Whether the node, asked for a message that it cannot give, counts it as damaged.
+pub async fn is_counted(shard: &Shard<SimEnv>, queue: usize, offset: u64) -> io::Result<bool> {
+    let name = QUEUES[queue];
+    let Some(handle) = shard.find_queue(name.topic, name.id) else { return Ok(false) };
+    let before = shard.stats().damaged_records;
+    let one = ReadLimits { max_messages: 1, max_messages_cold: 1, ..LIMITS };
+    if let ReadOutcome::Found(plan) = shard.read(handle, offset, &one, |_| true) {
+        match shard.fetch(plan).await {
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(shard.stats().damaged_records > before)
+}
+
 /// Look-ups by physical offset and by key agree with the queue; a key may be gone with a damaged index.
 pub async fn look_up(
     shard: &Shard<SimEnv>,
     queue: usize,
     found: &Found,
-    is_damaged: impl Fn(u64) -> bool,
+    is_unfindable: impl Fn(u64) -> bool,
 ) -> io::Result<()> {
     for (offset, bytes) in found.records.iter().step_by(23) {
         let record = RecordView::parse(bytes).expect("checked when it was read");
@@ -90,7 +105,7 @@ pub async fn look_up(
         assert!(by_position.as_ref() == Some(bytes) || recycled(), "{name:?}: {offset} by physical offset");
         if let Some(key) = record.property("KEYS") {
             let hits = shard.query_key(name.topic, key, i64::MIN, i64::MAX, 10_000).await?;
-            let excused = recycled() || is_damaged(physical);
+            let excused = recycled() || is_unfindable(*offset);
             assert!(hits.contains(bytes) || excused, "{name:?}: {offset} by its key {key}");
         }
     }

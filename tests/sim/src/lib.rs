@@ -1,5 +1,5 @@
-//! The deterministic simulator: a node's storage under crashes and faults, checked against what its
-//! clients were promised. Everything in a run follows from its seed.
+//! The deterministic simulator: a node's storage, and each fourth seed a whole broker with its network, under crashes and
+//! faults, checked against what clients were promised. Everything in a run follows from its seed.
 //!
 //! A run ([`run_seed`]) is a [`Plan`] drawn from the seed: several lives of a node on one machine, each
 //! with its own faults and its own end. In a life, producers append in both flush modes, readers
@@ -13,9 +13,13 @@
 //! - consumer offsets never go back past an acknowledged commit;
 //! - a recovered node accepts new messages, and recovering twice gives the same as once.
 //!
+//! A whole broker ([`broker`]) is checked through the protocol alone, by clients that send again when they hear nothing.
+//!
 //! A broken promise is a panic that names the seed. [`Bug`]s are planted to show that they are caught.
 
+mod broker;
 mod clients;
+mod damage;
 mod dump;
 mod model;
 mod offsets;

@@ -1,10 +1,13 @@
-//! What the clients know: every record that was stored, and which of them they were promised.
+//! What the clients know: every record that was stored, and which of them they were promised; and which of them damage to the
+//! disk has hit, so that they may be missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ringmq_simenv::{CrashKind, Damage};
+use ringmq_simenv::{CrashKind, Damage, Host};
 
+use crate::damage::{self, Hits};
 use crate::plan::QUEUES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +27,15 @@ pub struct Stored {
     /// In the log of the shard.
     pub position: u64,
     pub promise: Promise,
+    /// Damage may have taken it.
+    is_hit: bool,
+    /// Damage may have taken it from look-ups by key.
+    is_unfindable: bool,
 }
 
-#[derive(Debug, Default)]
 pub struct Model {
+    host: Host,
+    data: PathBuf,
     queues: Vec<BTreeMap<u64, Stored>>,
     /// Acknowledged commit of each queue, and what was last asked for.
     committed: Vec<(u64, u64)>,
@@ -35,9 +43,13 @@ pub struct Model {
     pub acknowledged: u64,
     pub commits: u64,
     pub reads: u64,
+    /// All damage that was done, by every name that the files had.
     pub damages: Vec<Damage>,
-    pub segment_bytes: u64,
-    pub recycles: bool,
+    /// Offsets that a recovery has named as lost.
+    reported: BTreeSet<(usize, u64)>,
+    journal_was_hit: bool,
+    segment_bytes: u64,
+    recycles: bool,
 }
 
 /// A queue as a node has it.
@@ -49,18 +61,25 @@ pub struct Found {
 }
 
 impl Model {
-    pub fn new(segment_bytes: u64, recycles: bool) -> Self {
+    pub fn new(host: Host, data: PathBuf, segment_bytes: u64, recycles: bool) -> Self {
         Self {
+            host,
+            data,
             queues: vec![BTreeMap::new(); QUEUES.len()],
             committed: vec![(0, 0); QUEUES.len()],
+            acknowledged: 0,
+            commits: 0,
+            reads: 0,
+            damages: Vec::new(),
+            reported: BTreeSet::new(),
+            journal_was_hit: false,
             segment_bytes,
             recycles,
-            ..Self::default()
         }
     }
 
     pub fn stored(&mut self, queue: usize, offset: u64, position: u64, bytes: Vec<u8>) {
-        let stored = Stored { bytes, position, promise: Promise::None };
+        let stored = Stored { bytes, position, promise: Promise::None, is_hit: false, is_unfindable: false };
         let before = self.queues[queue].insert(offset, stored);
         assert!(before.is_none(), "{:?}: offset {offset} was given twice", QUEUES[queue]);
     }
@@ -93,12 +112,12 @@ impl Model {
     /// cut off may be stored anew.
     pub fn opened(&mut self, queue: usize, min: u64, max: u64) {
         assert!(min <= max, "{:?}: from {min} to {max}", QUEUES[queue]);
-        if !self.recycles && self.damages.is_empty() {
+        if !self.recycles {
             assert_eq!(min, 0, "{:?}: the first messages are gone", QUEUES[queue]);
         }
         let cut = self.queues[queue].split_off(&max);
         for (offset, stored) in cut {
-            let excused = stored.promise == Promise::None || self.is_damaged(stored.position);
+            let excused = stored.promise == Promise::None || stored.is_hit;
             assert!(excused, "{:?}: acknowledged offset {offset} is behind the end {max}", QUEUES[queue]);
         }
         self.recycled(queue, min);
@@ -108,11 +127,7 @@ impl Model {
     pub fn recycled(&mut self, queue: usize, min: u64) {
         let kept = self.queues[queue].split_off(&min);
         let gone = std::mem::replace(&mut self.queues[queue], kept);
-        assert!(
-            gone.is_empty() || self.recycles || !self.damages.is_empty(),
-            "{:?}: cut at {min}",
-            QUEUES[queue]
-        );
+        assert!(gone.is_empty() || self.recycles, "{:?}: cut at {min}", QUEUES[queue]);
     }
 
     /// Everything that a node has in a queue is as it was stored, and everything promised is there. `synced`: where the log
@@ -126,8 +141,7 @@ impl Model {
             if found.records.contains_key(&offset) {
                 continue;
             }
-            let known = self.queues[queue].get(&offset);
-            let excused = known.is_some_and(|stored| self.is_damaged(stored.position));
+            let excused = self.is_hit(queue, offset);
             assert!(excused, "{name:?}: nothing at offset {offset} between {} and {}", found.min, found.max);
         }
         // What is there after a recovery is durable, or in a ring that was taken over and is being flushed.
@@ -151,17 +165,54 @@ impl Model {
         self.queues[queue].len()
     }
 
-    /// Whether damage to the medium explains that a record is missing: it hit the record's segment, where a checksum
-    /// cannot tell a rotten last batch from a torn one, or the segment's index, whose damaged blocks are not used.
-    pub fn is_damaged(&self, position: u64) -> bool {
-        let segment = position / self.segment_bytes;
-        self.damages.iter().any(|damage| {
-            let name =
-                damage.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let stem = name.strip_suffix(".seg").or_else(|| name.strip_suffix(".idx"));
-            let base = stem.and_then(|hex| u64::from_str_radix(hex, 16).ok());
-            base.is_some_and(|base| base / self.segment_bytes == segment)
-        })
+    /// Whether damage explains that a record is missing.
+    pub fn is_hit(&self, queue: usize, offset: u64) -> bool {
+        self.queues[queue].get(&offset).is_some_and(|stored| stored.is_hit)
+    }
+
+    /// Whether damage explains that a record is not found by its key.
+    pub fn is_unfindable(&self, queue: usize, offset: u64) -> bool {
+        self.queues[queue].get(&offset).is_some_and(|stored| stored.is_hit || stored.is_unfindable)
+    }
+
+    /// Whether a reader may miss a record of a life that goes on: damage may just have been done to it.
+    pub fn may_be_missed(&mut self, queue: usize, offset: u64) -> bool {
+        if !self.is_hit(queue, offset) {
+            self.look_for_damage();
+        }
+        // What retention took is not known here before the next look at the whole queue.
+        self.is_hit(queue, offset) || (self.recycles && !self.damages.is_empty())
+    }
+
+    /// Notes what the damage that is there now may take. Before anything mends or copies it: the next start.
+    pub fn look_for_damage(&mut self) {
+        let done = self.host.damages();
+        if done.is_empty() {
+            return;
+        }
+        for damage in done.into_iter().chain(self.host.damaged_now()) {
+            if !self.damages.contains(&damage) {
+                self.damages.push(damage);
+            }
+        }
+        let Hits { lost, forgotten, unfindable, journal } =
+            damage::hits(&self.host, &self.data, self.segment_bytes);
+        self.journal_was_hit |= journal;
+        for stored in self.queues.iter_mut().flat_map(|queue| queue.values_mut()) {
+            let range = stored.position..stored.position + stored.bytes.len() as u64;
+            let is_lost = lost.iter().any(|lost| lost.start < range.end && range.start < lost.end);
+            stored.is_hit |= is_lost || forgotten.contains(&stored.position);
+            stored.is_unfindable |= unfindable.iter().any(|range| range.contains(&stored.position));
+        }
+    }
+
+    /// A recovery has named a lost message.
+    pub fn reported(&mut self, queue: usize, offset: u64) {
+        self.reported.insert((queue, offset));
+    }
+
+    pub fn is_reported(&self, queue: usize, offset: u64) -> bool {
+        self.reported.contains(&(queue, offset))
     }
 
     pub fn commit_asked(&mut self, queue: usize, offset: u64) {
@@ -181,6 +232,8 @@ impl Model {
     /// The offset that a recovered journal gives.
     pub fn commit_found(&mut self, queue: usize, offset: u64) {
         let (acknowledged, asked) = self.committed[queue];
+        // A journal whose last write went elsewhere ends before it, and nothing says so.
+        let acknowledged = if self.journal_was_hit { 0 } else { acknowledged };
         assert!(
             (acknowledged..=asked).contains(&offset),
             "{:?}: consumer offset {offset}, but {acknowledged} was acknowledged and {asked} the last asked for",

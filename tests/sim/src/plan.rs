@@ -33,6 +33,14 @@ pub enum Bug {
     IgnoreLatch,
     /// The journal's entries are acknowledged when they are buffered.
     AckBeforeJournal,
+    /// Recovery ends the log at the first bad batch, whatever follows.
+    CutAtDamage,
+    /// A segment's index is sealed before the segment is synced.
+    IndexBeforeSync,
+    /// Whole brokers: an answer to a connection that was reset leaves on another one.
+    StaleDescriptor,
+    /// Whole brokers: what a send did not take at once is never sent.
+    ShortSendIsWhole,
 }
 
 /// What happens to the hot ring's file between two lives.
@@ -63,12 +71,7 @@ pub struct Life {
 impl Life {
     /// Whether the disk does what it is asked for, soon.
     pub fn calm(&self) -> bool {
-        let disk = &self.faults.disk;
-        let chances = [disk.read_error, disk.write_error, disk.sync_error, disk.no_space, disk.short_write];
-        chances.iter().all(|chance| *chance == 0.0)
-            && disk.slow_sync == 0.0
-            && *disk.latency_us.end() <= 300
-            && !self.disk_full
+        self.faults.disk.is_calm() && !self.disk_full
     }
 }
 
@@ -95,6 +98,15 @@ impl Plan {
         let with_rot = rng.below(10) == 0;
         let lives = (0..rng.within(2..=5)).map(|_| life(rng, with_faults, with_rot)).collect();
         Self { config, tmpfs: rng.below(5) > 0, lives }
+    }
+
+    /// Writes that go elsewhere, in some runs. From a stream of their own, so that all else of a seed stays as it was.
+    pub fn add_strays(&mut self, rng: &Rng) {
+        if rng.below(8) == 0 {
+            for life in &mut self.lives {
+                life.faults.disk.misdirected_write = [0.0, 0.002, 0.02][rng.index(3)];
+            }
+        }
     }
 
     /// Whether messages may be gone because of their age or the size of the log.

@@ -8,14 +8,16 @@ use std::time::Duration;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::{CrashKind, Damage, Faults, Host, SimEnv, World};
 use ringmq_store::meta::OpenError as JournalError;
-use ringmq_store::{OpenError, RecoveryReport, Shard, StoreConfig, StoreHandle, open_store};
+use ringmq_store::{Defects, OpenError, RecoveryReport, Shard, StoreConfig, StoreHandle, open_store};
 
 use crate::clients::{self, SharedModel};
 use crate::model::{Found, Model};
-use crate::plan::{Bug, Life, Plan, QUEUES, RingFate};
+use crate::plan::{Bug, Life, Plan, QUEUES, Queue, RingFate};
 use crate::shrink::Fault;
-use crate::{dump, offsets};
+use crate::{broker, dump, offsets};
 
+/// Each so-manieth seed is a whole broker with its clients, the others the storage of a node.
+const BROKER_SEEDS: u64 = 4;
 const STALE_RING: &str = "/kept.ring";
 
 /// What a run that kept every promise has put to the test.
@@ -37,36 +39,55 @@ enum Opened {
     Failed(Failure),
 }
 
-enum Failure {
+pub(crate) enum Failure {
     /// The disk's: another attempt may succeed.
     Io(String),
-    /// The store's verdict on what it found.
+    /// The store's verdict on what it found, and the file that it blames.
     Verdict { path: Option<PathBuf>, text: String },
+    /// One of the files there is not what it was.
+    VerdictOn { dir: PathBuf, text: String },
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
+impl From<&OpenError> for Failure {
+    fn from(error: &OpenError) -> Self {
         let text = error.to_string();
         match error {
             OpenError::Io { .. } => Self::Io(text),
             OpenError::Damaged { path, .. } | OpenError::FormatVersion { path, .. } => {
-                Self::Verdict { path: Some(path), text }
+                Self::Verdict { path: Some(path.clone()), text }
             }
             _ => Self::Verdict { path: None, text },
         }
     }
 }
 
-impl From<JournalError> for Failure {
-    fn from(error: JournalError) -> Self {
+impl From<&JournalError> for Failure {
+    fn from(error: &JournalError) -> Self {
         let text = error.to_string();
         match error {
             JournalError::Io { .. } => Self::Io(text),
             JournalError::Damaged { path, .. }
             | JournalError::ForeignStore { path, .. }
-            | JournalError::FormatVersion { path, .. } => Self::Verdict { path: Some(path), text },
-            JournalError::Missing { .. } => Self::Verdict { path: None, text },
+            | JournalError::FormatVersion { path, .. } => Self::Verdict { path: Some(path.clone()), text },
+            JournalError::Missing { dir, .. } => Self::VerdictOn { dir: dir.clone(), text },
         }
+    }
+}
+
+impl Failure {
+    /// What it means: a store may only be refused for what was done to what it names.
+    pub(crate) fn judge(&self, damages: &[Damage]) -> Verdict {
+        let (blamed, text) = match self {
+            Self::Io(_) => return Verdict::GoesOn,
+            Self::Verdict { path, text } => {
+                (damages.iter().any(|damage| Some(&damage.path) == path.as_ref()), text)
+            }
+            Self::VerdictOn { dir, text } => {
+                (damages.iter().any(|damage| damage.path.starts_with(dir)), text)
+            }
+        };
+        assert!(blamed, "the node refuses to start, but nobody damaged what it names: {text}");
+        Verdict::Refused
     }
 }
 
@@ -79,10 +100,17 @@ struct Node {
 
 /// Opens store and journal, and checks what can be checked without reading.
 async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result<Node, Failure> {
-    let handle = open_store(env, config).await?;
-    let (shard, report) = Shard::open(env, &handle.layout, 0).await?;
-    let (journal, commits) = offsets::open(env, &config.data).await?;
+    let handle = open_store(env, config).await.map_err(|error| Failure::from(&error))?;
+    let opened = Shard::open(env, &handle.layout, 0).await;
+    let (shard, report) = opened.map_err(|error| Failure::from(&error))?;
+    let journal = offsets::open(env, &config.data).await;
+    let (journal, commits) = journal.map_err(|error| Failure::from(&error))?;
     let mut model = model.borrow_mut();
+    for lost in &report.lost {
+        let is_its = |name: &Queue| name.topic == &*lost.topic && name.id == lost.queue_id;
+        let queue = QUEUES.iter().position(is_its).expect("a queue of this run is lost to damage");
+        (lost.first..lost.first + lost.count).for_each(|offset| model.reported(queue, offset));
+    }
     for (queue, name) in QUEUES.iter().enumerate() {
         let bounds = shard.find_queue(name.topic, name.id).map_or_else(Default::default, |q| shard.bounds(q));
         model.opened(queue, bounds.min, bounds.max);
@@ -97,12 +125,21 @@ async fn verify(env: &SimEnv, node: &Node, model: &SharedModel) -> Option<Vec<Fo
     let mut all = Vec::new();
     for (queue, name) in QUEUES.iter().enumerate() {
         let found = dump::queue(&node.shard, queue).await.ok()?;
-        dump::look_up(&node.shard, queue, &found, |position| model.borrow().is_damaged(position))
+        dump::look_up(&node.shard, queue, &found, |offset| model.borrow().is_unfindable(queue, offset))
             .await
             .ok()?;
+        for offset in found.min..found.max {
+            if !found.records.contains_key(&offset) && !model.borrow().is_reported(queue, offset) {
+                let is_counted = dump::is_counted(&node.shard, queue, offset).await.ok()?;
+                let gone = node.shard.find_queue(name.topic, name.id).map(|q| node.shard.bounds(q).min);
+                let excused = gone.is_some_and(|min| offset < min);
+                assert!(is_counted || excused, "{name:?}: offset {offset} is missing, and nothing says so");
+            }
+        }
         // Retention may have gone on since.
         let min = node.shard.find_queue(name.topic, name.id).map_or(0, |q| node.shard.bounds(q).min);
         model.borrow_mut().recycled(queue, found.min.min(min));
+        model.borrow_mut().look_for_damage();
         let (synced, now) = (node.shard.synced().get(), Duration::from_nanos(env.monotonic_ns()));
         model.borrow_mut().verify(queue, &found, synced, now);
         all.push(found);
@@ -173,11 +210,20 @@ pub fn run_seed_without(without: &[Fault], seed: u64, bug: Option<Bug>, keep_tra
     if keep_trace {
         world.keep_trace();
     }
+    if seed.is_multiple_of(BROKER_SEEDS) {
+        return broker::run(world, without, bug);
+    }
     let mut plan = Plan::drawn(&world.rng("plan"));
+    plan.add_strays(&world.rng("strays"));
     plan.leave_out(without);
+    plan.config.defects = Defects {
+        cut_at_damage: bug == Some(Bug::CutAtDamage),
+        index_before_sync: bug == Some(Bug::IndexBeforeSync),
+    };
     let host = world.host("node");
     host.set_tmpfs(plan.tmpfs);
-    let model = Rc::new(RefCell::new(Model::new(plan.config.segment_bytes, plan.recycles())));
+    let (data, segment_bytes) = (plan.config.data.clone(), plan.config.segment_bytes);
+    let model = Rc::new(RefCell::new(Model::new(host.clone(), data, segment_bytes, plan.recycles())));
     let run = Run { world, host, plan, model, bug };
     let mut outcome = Outcome::default();
     let lives = run.plan.lives.clone();
@@ -196,7 +242,7 @@ pub fn run_seed_without(without: &[Fault], seed: u64, bug: Option<Bug>, keep_tra
 }
 
 #[derive(PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     GoesOn,
     Refused,
 }
@@ -260,14 +306,8 @@ impl Run<'_> {
     /// What a failure to open means.
     fn judge(&self, opened: &RefCell<Opened>) -> Verdict {
         match &*opened.borrow() {
-            Opened::NotYet | Opened::Serving | Opened::Failed(Failure::Io(_)) => Verdict::GoesOn,
-            Opened::Failed(Failure::Verdict { path, text }) => {
-                let damages = &self.model.borrow().damages;
-                let blamed =
-                    path.as_ref().is_some_and(|path| damages.iter().any(|damage| damage.path == *path));
-                assert!(blamed, "the node refuses to start, but nobody damaged what it names: {text}");
-                Verdict::Refused
-            }
+            Opened::NotYet | Opened::Serving => Verdict::GoesOn,
+            Opened::Failed(failure) => failure.judge(&self.model.borrow().damages),
         }
     }
 
@@ -293,12 +333,8 @@ impl Run<'_> {
         // A flush begins at most an interval after the append; writing and syncing take their time.
         let bound = self.plan.config.flush_interval + Duration::from_millis(50);
         let mut model = self.model.borrow_mut();
-        model.damages = self.damages();
+        model.look_for_damage();
         model.crashed(life.end, ring_lost, lived, life.calm().then_some(bound));
-    }
-
-    fn damages(&self) -> Vec<Damage> {
-        self.host.damages()
     }
 
     /// No faults from here on: the node opens, twice with the same result, and serves.
@@ -371,6 +407,7 @@ impl Run<'_> {
         assert!(ended, "opening without faults does not end");
         if end == CrashKind::PowerLoss {
             self.host.crash(end);
+            self.model.borrow_mut().look_for_damage();
             self.model.borrow_mut().crashed(end, false, Duration::ZERO, None);
         }
         if let Opened::Failed(Failure::Io(text)) = &*opened.borrow() {

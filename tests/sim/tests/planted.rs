@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sim::{Bug, run_seed};
+use sim::{Bug, Fault, run_seed, run_seed_without};
 
 /// The first seed of a handful that catches the defect, with what it says. The same seed passes without the defect: what
 /// it says is about the defect, then.
@@ -46,14 +46,50 @@ fn acknowledging_after_a_latch_is_caught() {
 }
 
 #[test]
+fn a_recovery_that_cuts_at_the_first_bad_batch_is_caught() {
+    let (_, text) = caught(Bug::CutAtDamage, 1..400).expect("lost messages");
+    assert!(text.contains("acknowledged offset"), "{text}");
+}
+
+#[test]
+fn an_index_ahead_of_the_log_is_caught() {
+    let (_, text) = caught(Bug::IndexBeforeSync, 1..200).expect("an index of what is not there");
+    let promises = ["nothing at offset", "nothing says so", "acknowledged offset"];
+    assert!(promises.iter().any(|promise| text.contains(promise)), "{text}");
+}
+
+#[test]
 fn acknowledging_a_commit_before_it_is_durable_is_caught() {
     let (_, text) = caught(Bug::AckBeforeJournal, 1..40).expect("an offset that went back");
     assert!(text.contains("consumer offset"), "{text}");
 }
 
+/// Whole brokers: a defect that shows only where the network does `fault` is caught, and without the fault it is not.
+fn caught_by(bug: Bug, fault: Fault, promises: &[&str]) {
+    let brokers = || (4..=160).step_by(4);
+    let (seed, text) = brokers().find_map(|seed| caught(bug, seed..seed + 1)).expect("something wrong");
+    assert!(promises.iter().any(|promise| text.contains(promise)), "seed {seed}: {text}");
+    brokers().take(10).chain([seed]).for_each(|seed| {
+        run_seed_without(&[fault], seed, Some(bug), false);
+    });
+}
+
+#[test]
+fn an_answer_on_another_connection_is_caught() {
+    let promises =
+        ["the answer to another request", "acknowledged offset", "acknowledged twice", "was message"];
+    caught_by(Bug::StaleDescriptor, Fault::Resets, &promises);
+}
+
+#[test]
+fn a_short_send_taken_for_a_whole_one_is_caught() {
+    let promises = ["whole records", "wrong body", "other bytes", "nobody sent"];
+    caught_by(Bug::ShortSendIsWhole, Fault::ShortSends, &promises);
+}
+
 #[test]
 fn a_seed_runs_in_one_way() {
-    for seed in [3, 77, 1234] {
+    for seed in [3, 8, 77, 1234] {
         assert_eq!(run_seed(seed, None, false), run_seed(seed, None, false));
     }
 }

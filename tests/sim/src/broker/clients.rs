@@ -1,0 +1,215 @@
+//! The clients of a run: producers that send again as RocketMQ's do, consumers that pull and commit, and an auditor who reads
+//! everything.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_io::{Class, Env};
+use ringmq_simenv::{EPOCH_MS, SimEnv};
+use ringmq_transport::{Client, ClientConfig, Counters, NoRequests};
+use ringmq_wire::code::{request_code, response_code};
+
+use super::books::{Books, body};
+use super::plan::{QUEUES, TOPIC};
+use super::wire;
+
+pub type SharedBooks = Rc<RefCell<Books>>;
+
+pub const GROUPS: [&str; 2] = ["billing", "shipping"];
+/// Producers share connections, so that each has several requests under way.
+const CONNECTIONS: usize = 3;
+const PRODUCERS: usize = 6;
+/// sendMsgTimeout and retryTimesWhenSendFailed of RocketMQ's client.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+const SEND_TRIES: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After these codes RocketMQ's producer tries again (`DefaultMQProducer#retryResponseCodes`).
+fn is_worth_a_retry(code: i32) -> bool {
+    let codes = [
+        response_code::TOPIC_NOT_EXIST,
+        response_code::SERVICE_NOT_AVAILABLE,
+        response_code::SYSTEM_ERROR,
+        response_code::SYSTEM_BUSY,
+        response_code::NO_PERMISSION,
+    ];
+    codes.contains(&code)
+}
+
+fn connect(env: &SimEnv, addr: SocketAddr, counters: &Rc<Counters>) -> Rc<Client<SimEnv>> {
+    let config = ClientConfig {
+        backoff_min: Duration::from_millis(5),
+        backoff_max: Duration::from_millis(300),
+        ..ClientConfig::new(counters.clone())
+    };
+    Rc::new(Client::new(env, addr, Rc::new(NoRequests), config))
+}
+
+/// Sends and pulls for as long as the process lives.
+pub async fn run(env: SimEnv, addr: SocketAddr, books: SharedBooks) {
+    let counters = Rc::default();
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(&env, addr, &counters)).collect();
+    for number in 0..PRODUCERS {
+        let client = connections[number % CONNECTIONS].clone();
+        env.spawn(Class::Foreground, produce(env.clone(), client, books.clone()));
+    }
+    for (number, group) in GROUPS.into_iter().enumerate() {
+        let client = connections[number % CONNECTIONS].clone();
+        env.spawn(Class::Foreground, consume(env.clone(), client, books.clone(), group));
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn produce(env: SimEnv, client: Rc<Client<SimEnv>>, books: SharedBooks) {
+    loop {
+        send(&env, &client, &books, SEND_TRIES).await;
+        env.sleep(Duration::from_micros(env.random() % 40_000)).await;
+    }
+}
+
+/// Sends a message until it is acknowledged, or refused for good, or the time is over (`DefaultMQProducerImpl#sendDefaultImpl`;
+/// with one broker the next try goes to the next queue). Whether it was acknowledged.
+pub async fn send(env: &SimEnv, client: &Client<SimEnv>, books: &SharedBooks, tries: usize) -> bool {
+    let number = books.borrow_mut().new_message();
+    let bytes = body(number);
+    let begun = env.monotonic_ns();
+    let first = env.random() as usize % QUEUES;
+    for queue in (first..first + tries).map(|queue| queue % QUEUES) {
+        let spent = Duration::from_nanos(env.monotonic_ns() - begun);
+        let Some(left) = SEND_TIMEOUT.checked_sub(spent) else { return false };
+        let since = books.borrow_mut().sending(number, queue);
+        let Ok(answer) = wire::send(client, queue, &bytes, left).await else { continue };
+        let command = answer.command();
+        if command.code == response_code::SUCCESS {
+            let field = |name| command.ext.get_i64(name).expect("a number in the answer");
+            assert_eq!(field("queueId"), queue as i64, "the answer to another request");
+            // Of the world, not of this process; it counts milliseconds that are over.
+            let now = Duration::from_millis((env.now_ms() - EPOCH_MS) as u64 + 1);
+            let offset = field("queueOffset") as u64;
+            books.borrow_mut().acknowledged(number, queue, offset, since, now);
+            return true;
+        }
+        if !is_worth_a_retry(command.code) {
+            return false;
+        }
+    }
+    false
+}
+
+/// Pulls from anywhere, sometimes waiting at the end, and commits now and then.
+async fn consume(env: SimEnv, client: Rc<Client<SimEnv>>, books: SharedBooks, group: &'static str) {
+    let mut ends = [0; QUEUES];
+    let mut commits = [0; QUEUES];
+    loop {
+        env.sleep(Duration::from_micros(env.random() % 20_000)).await;
+        let queue = env.random() as usize % QUEUES;
+        let waits = env.random().is_multiple_of(4);
+        let offset = if waits { ends[queue] } else { env.random() % (ends[queue] + 1) };
+        let since = books.borrow().now();
+        let suspend = waits.then_some(Duration::from_millis(500));
+        let Ok(answer) = wire::pull(&client, group, queue, offset, suspend, SEND_TIMEOUT).await else {
+            continue;
+        };
+        let command = answer.command();
+        if let Some(max) = command.ext.get_i64("maxOffset").filter(|max| *max >= 0) {
+            ends[queue] = max as u64;
+        }
+        if command.code == response_code::SUCCESS {
+            for (offset, bytes) in wire::messages(queue, command.body) {
+                books.borrow_mut().pulled(queue, offset, &bytes, since);
+            }
+        }
+        if env.random().is_multiple_of(3) {
+            commits[queue] += 1 + (env.random() % 10) as i64;
+            commit(&client, &books, group, queue, commits[queue]).await;
+        }
+    }
+}
+
+async fn commit(
+    client: &Client<SimEnv>,
+    books: &SharedBooks,
+    group: &'static str,
+    queue: usize,
+    offset: i64,
+) {
+    books.borrow_mut().committing(group, queue, offset);
+    let (id, text) = (queue.to_string(), offset.to_string());
+    let fields = [("consumerGroup", group), ("topic", TOPIC), ("queueId", &id), ("commitOffset", &text)];
+    let answer = wire::ask(client, request_code::UPDATE_CONSUMER_OFFSET, &fields, SEND_TIMEOUT).await;
+    if answer.is_ok_and(|answer| answer.command().code == response_code::SUCCESS) {
+        books.borrow_mut().commit_acknowledged(group, queue, offset);
+    }
+}
+
+/// Reads everything that a broker has, over a network without faults, and compares. `may_be_latched`: its disk failed while it
+/// started, so that it may refuse even what a new reader's group needs.
+pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_latched: bool) {
+    let client = connect(&env, addr, &Rc::default());
+    for queue in 0..QUEUES {
+        let promised = books.borrow().promised(queue);
+        let (found, end) = match read_all(&client, queue).await {
+            Ok(all) => all,
+            Err(latched) if may_be_latched && latched.contains("latched") => return,
+            Err(refused) => panic!("{refused}"),
+        };
+        books.borrow_mut().audit(queue, &promised, &found, end);
+        for group in GROUPS {
+            let id = queue.to_string();
+            let fields = [
+                ("consumerGroup", group),
+                ("topic", TOPIC),
+                ("queueId", &id),
+                ("setZeroIfNotFound", "false"),
+            ];
+            let before = books.borrow().committed(group, queue);
+            let code = request_code::QUERY_CONSUMER_OFFSET;
+            let answer = wire::ask(&client, code, &fields, PATIENCE).await.expect("nothing is in its way");
+            let command = answer.command();
+            let offset = (command.code == response_code::SUCCESS).then(|| command.ext.get_i64("offset"));
+            let offset = offset.map(|offset| offset.expect("a number in the answer"));
+            books.borrow().commit_found(group, queue, &before, offset);
+        }
+    }
+}
+
+/// A queue from its first message to its last, and where it ends.
+async fn read_all(client: &Client<SimEnv>, queue: usize) -> Result<(BTreeMap<u64, Vec<u8>>, u64), String> {
+    let (mut found, mut at) = (BTreeMap::new(), 0);
+    loop {
+        let answer =
+            wire::pull(client, "auditors", queue, at, None, PATIENCE).await.expect("nothing is in its way");
+        let command = answer.command();
+        let next = || command.ext.get_i64("nextBeginOffset").expect("a number in the answer") as u64;
+        match command.code {
+            response_code::SUCCESS => {
+                for (offset, bytes) in wire::messages(queue, command.body) {
+                    assert!((at..next()).contains(&offset), "queue {queue}: {offset} is out of order");
+                    found.insert(offset, bytes);
+                }
+                assert!(next() > at, "queue {queue}: no way past {at}");
+                at = next();
+            }
+            response_code::PULL_RETRY_IMMEDIATELY => {
+                assert!(next() > at, "queue {queue}: no way past {at}");
+                at = next();
+            }
+            response_code::PULL_NOT_FOUND | response_code::TOPIC_NOT_EXIST => return Ok((found, at)),
+            code => {
+                let remark = command.remark.as_deref().unwrap_or_default();
+                return Err(format!("queue {queue}: a pull at {at} is answered {code}: {remark}"));
+            }
+        }
+    }
+}
+
+/// A broker without faults takes messages.
+pub async fn are_served(env: SimEnv, addr: SocketAddr, books: SharedBooks) {
+    let client = connect(&env, addr, &Rc::default());
+    for _ in 0..QUEUES {
+        assert!(send(&env, &client, &books, SEND_TRIES).await, "a recovered broker takes no message");
+    }
+}

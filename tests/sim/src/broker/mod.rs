@@ -1,0 +1,260 @@
+//! A run with a whole broker: its clients stay while it crashes and starts again, over a network that cuts, delays, resets and
+//! takes apart what passes.
+//!
+//! Owns: the order of a run, and what is checked when. A life opens the broker, audits it while nothing fails, and lets clients
+//! and faults at it until it ends. The clients know nothing of lives. Invariant: what [`Books`] says holds in every life.
+//! On failure: a broken promise is a panic; a start that is refused for damage that was done ends the run.
+
+mod books;
+mod clients;
+mod plan;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmq_broker::config::{BrokerConfig, FlushMode, HostFacts};
+use ringmq_broker::start::{BrokerPlan as StartPlan, StartError, run_core};
+use ringmq_io::sync::Stop;
+use ringmq_simenv::{CrashKind, Faults, Host, World};
+
+use self::books::Books;
+use self::clients::SharedBooks;
+use self::plan::{BrokerPlan, Life, LinkCut, Passes};
+use crate::plan::Bug;
+use crate::run::{Failure, Outcome, Verdict};
+use crate::shrink::Fault;
+
+const PORT: u16 = 10_911;
+const START_TIME_MAX: Duration = Duration::from_secs(600);
+
+pub fn run(world: &World, without: &[Fault], bug: Option<Bug>) -> Outcome {
+    let mut plan = BrokerPlan::drawn(&world.rng("broker plan"));
+    plan.leave_out(without);
+    world.remark(format!(
+        "a broker of {} cores and {} shards, flush {}",
+        plan.cores,
+        plan.shards,
+        if plan.sync { "sync" } else { "async" }
+    ));
+    let machine = world.host("broker");
+    let scene = Scene {
+        addr: SocketAddr::new(machine.ip(), PORT),
+        machine: machine.clone(),
+        clients: world.host("clients"),
+        auditor: world.host("auditor"),
+        books: Rc::new(RefCell::new(Books::new(machine, plan.sync))),
+        world,
+        bug,
+        plan,
+    };
+    scene.run()
+}
+
+struct Scene<'w> {
+    world: &'w World,
+    machine: Host,
+    clients: Host,
+    auditor: Host,
+    addr: SocketAddr,
+    plan: BrokerPlan,
+    books: SharedBooks,
+    bug: Option<Bug>,
+}
+
+/// How a start goes on.
+#[derive(Default)]
+struct Start {
+    at: Cell<Duration>,
+    is_ready: Cell<bool>,
+    failures: RefCell<Vec<StartError>>,
+}
+
+impl From<&StartError> for Failure {
+    fn from(error: &StartError) -> Self {
+        use ringmq_broker::control::OpenError as ControlError;
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Metadata(ControlError::Log(error)) => error.into(),
+            // Another core says why, or the disk did not let it read or listen.
+            StartError::Peer(text) => Self::Io(text.clone()),
+            StartError::Waiting { .. } | StartError::Sync(_) => Self::Io(error.to_string()),
+            _ => Self::Verdict { path: None, text: error.to_string() },
+        }
+    }
+}
+
+impl Scene<'_> {
+    fn run(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (addr, books) = (self.addr, self.books.clone());
+        self.clients.start(1, move |env| clients::run(env, addr, books.clone()));
+        for life in &self.plan.lives {
+            outcome.lives += 1;
+            self.world.remark(format!("life: {life:?}"));
+            outcome.refused = self.life(life) == Verdict::Refused;
+            if outcome.refused {
+                break;
+            }
+        }
+        if !outcome.refused {
+            outcome.refused = self.end() == Verdict::Refused;
+        }
+        let books = self.books.borrow();
+        Outcome {
+            trace_hash: self.world.trace_hash(),
+            acknowledged: books.acknowledged,
+            commits: books.commits_acknowledged,
+            reads: books.read,
+            ..outcome
+        }
+    }
+
+    fn config(&self) -> BrokerConfig {
+        let facts =
+            HostFacts { host_name: "broker-a".into(), address: self.machine.ip(), data: "/data".into() };
+        let lies = self.bug == Some(Bug::AckBeforeFlush);
+        BrokerConfig {
+            listen_port: PORT,
+            shards: self.plan.shards,
+            ring_bytes: 256 * 1024 * u64::from(self.plan.shards),
+            segment_bytes: 1 << 20,
+            max_message_size: 64 * 1024,
+            flush_disk_type: if self.plan.sync && !lies { FlushMode::Sync } else { FlushMode::Async },
+            flush_interval_ms: self.plan.flush_interval.as_millis() as u64,
+            ..BrokerConfig::defaults(&facts)
+        }
+    }
+
+    fn start(&self) -> Rc<Start> {
+        let plan = StartPlan { config: self.config(), name_servers: Vec::new(), utc_offset_secs: 0 };
+        let start = Rc::new(Start::default());
+        start.at.set(self.world.now());
+        let seen = start.clone();
+        self.machine.start(self.plan.cores, move |env| {
+            let (plan, seen) = (plan.clone(), seen.clone());
+            async move {
+                let ready = seen.clone();
+                let outcome = run_core(env, plan, Stop::new(), move |_| ready.is_ready.set(true)).await;
+                if let Err(error) = outcome {
+                    seen.failures.borrow_mut().push(error);
+                }
+            }
+        });
+        start
+    }
+
+    /// The faults of a life, with the defect that was asked for.
+    fn set_faults(&self, life: &Life) {
+        let mut faults = life.faults.clone();
+        faults.disk.hide_sync_error = self.bug == Some(Bug::IgnoreSyncError);
+        faults.net.lose_short_send = self.bug == Some(Bug::ShortSendIsWhole);
+        faults.net.stale_descriptor = self.bug == Some(Bug::StaleDescriptor);
+        self.machine.set_faults(faults);
+        self.clients.set_faults(Faults { net: life.clients.clone(), ..Faults::none() });
+    }
+
+    fn life(&self, life: &Life) -> Verdict {
+        self.set_faults(life);
+        let start = self.start();
+        if life.dies_young {
+            self.world.run_until(|| !self.machine.is_up(), life.time / 4);
+        } else {
+            let is_over = || start.is_ready.get() || !self.machine.is_up();
+            assert!(self.world.run_until(is_over, START_TIME_MAX), "the broker neither opens nor fails");
+        }
+        let verdict = self.judge(&start);
+        let serves = start.is_ready.get() && self.machine.is_up();
+        if serves {
+            self.machine.set_faults(Faults::none());
+            self.audit(&start, !life.calm());
+            self.set_faults(life);
+            if let Some(nth) = life.kill_in_region_write {
+                self.machine.kill_in_region_write(nth);
+            }
+        }
+        let died = if serves { self.serve(life) } else { self.world.now() };
+        self.machine.cancel_kill();
+        if self.machine.is_up() || life.end == CrashKind::PowerLoss {
+            self.machine.crash(life.end);
+        }
+        if life.end == CrashKind::PowerLoss {
+            self.books.borrow_mut().power_lost(died, life.calm().then_some(self.flushed_after()));
+        }
+        verdict
+    }
+
+    /// A flush begins at most an interval after the append; writing and syncing take their time.
+    fn flushed_after(&self) -> Duration {
+        self.plan.flush_interval + Duration::from_millis(50)
+    }
+
+    /// Lets the clients and the network at it; when the process died.
+    fn serve(&self, life: &Life) -> Duration {
+        let died = Cell::new(None);
+        let is_dead = || {
+            if died.get().is_none() && !self.machine.is_up() {
+                died.set(Some(self.world.now()));
+            }
+            died.get().is_some()
+        };
+        let end = self.world.now() + life.time;
+        for cut in &life.cuts {
+            self.world.run_until(is_dead, cut.after);
+            self.cut(cut);
+            self.world.run_until(is_dead, cut.lasts);
+            self.world.heal();
+        }
+        self.world.run_until(is_dead, end.saturating_sub(self.world.now()));
+        is_dead();
+        died.get().unwrap_or(self.world.now())
+    }
+
+    fn cut(&self, cut: &LinkCut) {
+        match cut.passes {
+            Passes::Nothing => self.world.partition(&self.clients, &self.machine),
+            Passes::ToClients => self.world.cut_link(&self.clients, &self.machine),
+            Passes::ToBroker => self.world.cut_link(&self.machine, &self.clients),
+        }
+    }
+
+    fn audit(&self, start: &Start, may_be_latched: bool) {
+        self.books.borrow_mut().recovered(start.at.get(), self.world.now());
+        let (addr, books) = (self.addr, self.books.clone());
+        self.world.run(&self.auditor, |env| clients::audit(env, addr, books, may_be_latched));
+    }
+
+    fn judge(&self, start: &Start) -> Verdict {
+        let failures = start.failures.borrow();
+        // A file may have been named anew since it was hit.
+        let damages = [self.machine.damages(), self.machine.damaged_now()].concat();
+        let verdicts = failures.iter().map(|error| Failure::from(error).judge(&damages));
+        verdicts.fold(Verdict::GoesOn, |all, one| if one == Verdict::Refused { one } else { all })
+    }
+
+    /// No faults from here on: the broker serves its clients, loses its power, and has everything.
+    fn end(&self) -> Verdict {
+        self.machine.set_faults(Faults::none());
+        self.clients.set_faults(Faults::none());
+        for round in 0..2 {
+            let start = self.start();
+            let is_over = || start.is_ready.get() || !self.machine.is_up();
+            assert!(self.world.run_until(is_over, START_TIME_MAX), "the broker neither opens nor fails");
+            if self.judge(&start) == Verdict::Refused {
+                return Verdict::Refused;
+            }
+            assert!(start.is_ready.get(), "no fault, but no start: {:?}", start.failures.borrow());
+            self.audit(&start, false);
+            if round == 0 {
+                let (addr, books) = (self.addr, self.books.clone());
+                self.world.run(&self.auditor, |env| clients::are_served(env, addr, books));
+                self.machine.crash(CrashKind::PowerLoss);
+                let end = self.world.now();
+                self.books.borrow_mut().power_lost(end, Some(self.flushed_after()));
+            }
+        }
+        Verdict::GoesOn
+    }
+}

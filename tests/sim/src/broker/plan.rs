@@ -1,0 +1,132 @@
+//! What a seed means for a whole broker: its cores and shards, its lives, and the network between it and its clients.
+
+use std::time::Duration;
+
+use ringmq_simenv::{CrashKind, Cut, Faults, NetFaults, Rng};
+
+use crate::shrink::Fault;
+
+/// The topic of the run, and how many queues it has.
+pub const TOPIC: &str = "orders";
+pub const QUEUES: usize = 4;
+
+/// What passes between the clients and the broker while their link is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    Nothing,
+    /// Answers only.
+    ToClients,
+    /// Requests only.
+    ToBroker,
+}
+
+#[derive(Clone, Debug)]
+pub struct LinkCut {
+    /// Since the end of the cut before.
+    pub after: Duration,
+    pub lasts: Duration,
+    pub passes: Passes,
+}
+
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Of the broker's machine, with its side of the network.
+    pub faults: Faults,
+    /// The clients' side.
+    pub clients: NetFaults,
+    pub cuts: Vec<LinkCut>,
+    pub time: Duration,
+    pub dies_young: bool,
+    pub end: CrashKind,
+    pub kill_in_region_write: Option<u64>,
+}
+
+impl Life {
+    /// Whether the disk does what it is asked for, soon.
+    pub fn calm(&self) -> bool {
+        self.faults.disk.is_calm()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct BrokerPlan {
+    pub cores: usize,
+    pub shards: u16,
+    pub sync: bool,
+    pub flush_interval: Duration,
+    pub lives: Vec<Life>,
+}
+
+impl BrokerPlan {
+    pub fn drawn(rng: &Rng) -> Self {
+        let cores = 1 + rng.index(2);
+        let (disk, net) = (rng.coin(), rng.below(4) > 0);
+        Self {
+            cores,
+            shards: rng.within(cores as u64..=3) as u16,
+            sync: rng.coin(),
+            flush_interval: Duration::from_millis(rng.within(5..=100)),
+            lives: (0..rng.within(2..=3)).map(|_| life(rng, disk, net)).collect(),
+        }
+    }
+
+    pub fn leave_out(&mut self, without: &[Fault]) {
+        for fault in without {
+            if *fault == Fault::FirstLives {
+                let last = self.lives.len() - 1;
+                self.lives.drain(..last);
+            }
+            for life in &mut self.lives {
+                fault.take_from(&mut life.faults);
+                fault.take_from_net(&mut life.clients);
+                match fault {
+                    Fault::Partitions => life.cuts.clear(),
+                    Fault::RegionKills => life.kill_in_region_write = None,
+                    Fault::EarlyDeaths => life.dies_young = false,
+                    Fault::PowerLosses => life.end = CrashKind::Process,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn life(rng: &Rng, disk: bool, net: bool) -> Life {
+    let mut faults = if disk && rng.coin() { Faults::drawn(rng) } else { Faults::none() };
+    faults.net = network(rng, net);
+    if disk && rng.below(6) == 0 {
+        faults.disk.misdirected_write = 0.01;
+    }
+    let time = [rng.within(1..=100_000), rng.within(100_000..=1_500_000)][rng.index(2)];
+    let cuts = if net { rng.below(3) } else { 0 };
+    Life {
+        faults,
+        clients: network(rng, net),
+        cuts: (0..cuts).map(|_| link_cut(rng, time)).collect(),
+        time: Duration::from_micros(time),
+        dies_young: rng.below(6) == 0,
+        end: if rng.coin() { CrashKind::Process } else { CrashKind::PowerLoss },
+        kill_in_region_write: (rng.below(4) == 0).then(|| rng.within(1..=3000)),
+    }
+}
+
+fn network(rng: &Rng, bad: bool) -> NetFaults {
+    let mut net = Faults::none().net;
+    if bad && rng.below(4) > 0 {
+        net.latency_us = 20..=[100, 1000, 50_000][rng.index(3)];
+        net.cut = [Cut::Whole, Cut::Random, Cut::SingleBytes][rng.index(3)];
+        net.reset = [0.0, 0.01, 0.1][rng.index(3)];
+        net.short_send = [0.0, 0.05, 0.5][rng.index(3)];
+        net.socket_bytes = 4096..=[8192, 65_536][rng.index(2)];
+    }
+    net
+}
+
+fn link_cut(rng: &Rng, life_us: u64) -> LinkCut {
+    LinkCut {
+        after: Duration::from_micros(rng.below(life_us / 2 + 1)),
+        // Often longer than a client's patience, which is three seconds.
+        lasts: Duration::from_micros([rng.below(life_us / 4 + 1), rng.below(8_000_000)][rng.index(2)]),
+        passes: [Passes::Nothing, Passes::ToClients, Passes::ToBroker][rng.index(3)],
+    }
+}

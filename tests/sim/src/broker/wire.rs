@@ -1,0 +1,106 @@
+//! Requests and answers as the clients of a run need them.
+
+use std::time::Duration;
+
+use ringmq_simenv::SimEnv;
+use ringmq_transport::{CallError, Client, OwnedFrame};
+use ringmq_wire::Serialization;
+use ringmq_wire::code::request_code as code;
+use ringmq_wire::encode::{PullRequest, SendRequest, begin_request, pull_request, send_request};
+use ringmq_wire::headers::{PullHeader, SendHeader};
+use ringmq_wire::message::{RecordView, records};
+
+use super::plan::{QUEUES, TOPIC};
+
+/// sysFlag of a pull: wait for a message; the subscription is in the header.
+const SUSPEND: i32 = 2;
+const SUBSCRIPTION: i32 = 4;
+
+pub async fn send(
+    client: &Client<SimEnv>,
+    queue: usize,
+    body: &[u8],
+    timeout: Duration,
+) -> Result<OwnedFrame, CallError> {
+    let header = SendHeader {
+        producer_group: "producers",
+        topic: TOPIC,
+        default_topic: "TBW102",
+        default_topic_queue_nums: QUEUES as i32,
+        queue_id: queue as i32,
+        sys_flag: 0,
+        born_timestamp: 1_700_000_000_000,
+        flag: 0,
+        properties: "",
+        reconsume_times: 0,
+        unit_mode: false,
+        max_reconsume_times: None,
+        batch: false,
+        broker_name: None,
+    };
+    let encode = |out: &mut Vec<u8>, opaque| {
+        let request = SendRequest { code: code::SEND_MESSAGE_V2, opaque, flag: 0, header, body };
+        send_request(out, Serialization::Json, &request).expect("a small request");
+    };
+    client.call(encode, timeout).await
+}
+
+pub async fn pull(
+    client: &Client<SimEnv>,
+    group: &str,
+    queue: usize,
+    offset: u64,
+    suspend: Option<Duration>,
+    timeout: Duration,
+) -> Result<OwnedFrame, CallError> {
+    let header = PullHeader {
+        consumer_group: group,
+        topic: TOPIC,
+        queue_id: queue as i32,
+        queue_offset: offset as i64,
+        max_msg_nums: 32,
+        sys_flag: SUBSCRIPTION | if suspend.is_some() { SUSPEND } else { 0 },
+        commit_offset: 0,
+        suspend_timeout_millis: suspend.map_or(0, |time| time.as_millis() as i64),
+        subscription: Some("*"),
+        sub_version: 0,
+        expression_type: None,
+        max_msg_bytes: None,
+        request_source: None,
+        proxy_forward_client_id: None,
+        lite_topic: None,
+        broker_name: None,
+    };
+    let encode = |out: &mut Vec<u8>, opaque| {
+        let request = PullRequest { code: code::PULL_MESSAGE, opaque, header };
+        pull_request(out, Serialization::Json, &request).expect("a small request");
+    };
+    client.call(encode, timeout).await
+}
+
+pub async fn ask(
+    client: &Client<SimEnv>,
+    code: i32,
+    fields: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<OwnedFrame, CallError> {
+    let encode = |out: &mut Vec<u8>, opaque| {
+        let mut writer = begin_request(out, Serialization::Json, code, opaque, 0);
+        for (name, value) in fields {
+            writer.ext(name, value);
+        }
+        writer.finish(b"").expect("a small request");
+    };
+    client.call(encode, timeout).await
+}
+
+/// The messages of a pull's answer, each checked to be whole and of this queue.
+pub fn messages(queue: usize, body: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let check = |record: RecordView<'_>| {
+        assert_eq!((record.topic, record.queue_id), (TOPIC, queue as i32), "a record of another queue");
+        let offset = record.queue_offset as u64;
+        assert!(record.verify_body_crc(), "queue {queue}: offset {offset} came with a wrong body");
+        (offset, record.body.to_vec())
+    };
+    records(body).map(|record| check(record.expect("a pull brings whole records"))).collect()
+}
