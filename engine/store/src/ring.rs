@@ -41,6 +41,17 @@ const BLOCKS: u64 = u64::BITS as u64;
 
 const _: () = assert!(crate::config::RING_BYTES_MIN as u64 / BLOCKS >= BLOCK as u64);
 
+/// Up to where a ring may be written whose log ends at `end`: the block that it ends in was taken over by the new lap.
+fn limit_at(end: u64, bytes: u64) -> u64 {
+    end.next_multiple_of(bytes / BLOCKS)
+}
+
+/// Whether a ring whose log ends at `end` keeps what is from `floor` on, without room being made first. What is older may
+/// still lie there intact, but appends go over it without looking.
+pub fn can_hold(floor: u64, end: u64, bytes: u64) -> bool {
+    limit_at(end, bytes) <= floor + bytes
+}
+
 /// Who wrote a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingId {
@@ -144,7 +155,8 @@ impl<E: Env> Ring<E> {
         let leases =
             Rc::new(Leases { counts: [const { Cell::new(0) }; BLOCKS as usize], room: Event::new() });
         let ring = Self { region, bytes, floor: Cell::new(floor), limit: Cell::new(0), doubtful, leases };
-        ring.limit.set(end.next_multiple_of(ring.block()));
+        ring.limit.set(limit_at(end, bytes));
+        assert!(can_hold(floor, end, bytes), "the log's next bytes would go over what is read");
         ring
     }
 

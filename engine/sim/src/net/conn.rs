@@ -179,12 +179,10 @@ impl Conn {
             if end.state.get() == EndState::Dark || inner.net.is_cut(self.ends[1 - to].host, end.host) {
                 continue;
             }
+            // At once: what was sent behind it may be on its way already.
             let held = end.held.take();
             for segment in held {
-                if let Segment::Data(bytes) = &segment {
-                    end.on_the_way.set(end.on_the_way.get() - bytes.len());
-                }
-                self.push(inner, to, segment);
+                self.deliver(inner, to, segment);
             }
         }
     }

@@ -406,6 +406,9 @@ impl<E: Env> Walk<'_, E> {
         let synced = durable - durable % BLOCK as u64;
         let first = self.batches.partition_point(|base| *base <= synced).checked_sub(1)?;
         let floor = self.batches[first];
+        if !ring.can_hold(floor, self.position) {
+            return None;
+        }
         let (mut at, mut since_yield) = (floor, floor);
         let mut checked = Checked::default();
         while at < self.position {

@@ -207,6 +207,11 @@ impl<R: Region> RingSource<R> {
         *self.epochs.start()
     }
 
+    /// Whether it keeps what is from `floor` on when the log goes on at `end`.
+    pub fn can_hold(&self, floor: u64, end: u64) -> bool {
+        ring::can_hold(floor, end, self.bytes)
+    }
+
     /// Before recovery writes to segments: what is in them may not be what was synced from here on.
     pub fn raise_doubt(&self) {
         ring::raise_doubt(&self.region);
