@@ -340,6 +340,48 @@ fn a_killed_process_ends_its_connections_and_a_dark_host_does_not() {
     }
 }
 
+/// What a cut link held back comes before what was sent behind it, also if that is on its way when the link heals.
+#[test]
+fn a_healed_link_keeps_the_order_of_what_was_sent() {
+    for seed in 0..50 {
+        let world = World::new(seed);
+        let (server, client) = (world.host("server"), world.host("client"));
+        let mut faults = Faults::none();
+        faults.net.latency_us = 20..=50_000;
+        client.set_faults(faults.clone());
+        server.set_faults(faults);
+        let addr = SocketAddr::new(server.ip(), 9);
+        let seen: Rc<RefCell<Vec<u8>>> = Rc::default();
+        let log = seen.clone();
+        server.start(1, move |env| {
+            let log = log.clone();
+            async move {
+                let listener = env.net().listen(addr, Sharing::Alone).unwrap();
+                let stream = listener.accept().await.unwrap();
+                while let Ok(Some(bytes)) = stream.recv().await {
+                    log.borrow_mut().extend_from_slice(&bytes);
+                }
+            }
+        });
+        client.start(1, move |env| async move {
+            let stream = env.net().connect(addr).await.unwrap();
+            for byte in 0..100 {
+                send(&stream, &[byte]).await.unwrap();
+                env.sleep(Duration::from_millis(3)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        for _ in 0..8 {
+            world.run_for(Duration::from_millis(40));
+            world.cut_link(&client, &server);
+            world.run_for(Duration::from_millis(25));
+            world.heal();
+        }
+        world.run_for(Duration::from_secs(2));
+        assert_eq!(*seen.borrow(), (0..100).collect::<Vec<u8>>(), "seed {seed}");
+    }
+}
+
 #[test]
 fn single_bytes_and_resets_come_from_the_plan() {
     let world = World::new(5);

@@ -297,6 +297,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn what_the_next_lap_goes_over_is_not_kept() {
+        let (block, bytes) = (4096, 64 * 4096);
+        assert!(can_hold(0, bytes, bytes));
+        // The last block of the ring is full: the next byte takes the first one over.
+        assert!(!can_hold(0, bytes + 1, bytes));
+        assert!(!can_hold(block - 1, bytes + 1, bytes));
+        assert!(can_hold(block, bytes + 1, bytes) && can_hold(block, bytes + block, bytes));
+    }
+
     proptest! {
         #[test]
         fn headers_round_trip_and_damage_is_seen(
