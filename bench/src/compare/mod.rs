@@ -64,6 +64,9 @@ pub struct CompareArgs {
     /// Only the workloads whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Measures nothing: writes table and plot anew from the raw figures in the output directory.
+    #[arg(long)]
+    pub redraw: bool,
 }
 
 /// Everything that a comparison found.
@@ -93,6 +96,13 @@ pub enum Found {
 }
 
 pub fn run(args: &CompareArgs) -> Result<()> {
+    if args.redraw {
+        let path = args.out.join("compare.json");
+        let raw = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let results = serde_json::from_slice(&raw).with_context(|| format!("parse {}", path.display()))?;
+        write(&args.out, &results)?;
+        return plot::draw(&args.out.join("compare.svg"), &results);
+    }
     fs::create_dir_all(&args.out).with_context(|| format!("create {}", args.out.display()))?;
     fs::create_dir_all(&args.data).with_context(|| format!("create {}", args.data.display()))?;
     let data = args.data.canonicalize()?;

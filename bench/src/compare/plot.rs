@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::server::System;
 use super::{Found, Results};
@@ -16,6 +17,11 @@ const SYSTEMS: [(System, RGBColor); 3] = [
     (System::Ringmq, RGBColor(40, 110, 180)),
     (System::Ringmq2, RGBColor(120, 170, 220)),
 ];
+
+const LABEL_LINES_MAX: usize = 4;
+/// Pixels.
+const LABEL_LINE: u32 = 12;
+const LABEL_CHARS: usize = 14;
 
 type Figure = fn(&Report) -> f64;
 const PANELS: [(&str, Figure); 4] = [
@@ -71,24 +77,19 @@ fn panel<B: DrawingBackend>(
         .filter(|value| *value > 0.0)
         .collect();
     let least = all.iter().copied().fold(f64::INFINITY, f64::min) / 2.0;
-    let most = all.iter().copied().fold(0.0, f64::max) * 2.0;
+    // Room for the legend above the bars.
+    let most = all.iter().copied().fold(0.0, f64::max) * 8.0;
     if !(least.is_finite() && most > least) {
         return Ok(());
     }
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
         .margin(8)
-        .x_label_area_size(34)
+        .x_label_area_size(LABEL_LINES_MAX as u32 * LABEL_LINE + 8)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..workloads.len() as f64, (least..most).log_scale())?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .x_labels(workloads.len() * 2)
-        .x_label_formatter(&|x| label(workloads, *x))
-        .x_label_style(("sans-serif", 11))
-        .y_label_formatter(&|y| format!("{y}"))
-        .draw()?;
+    chart.configure_mesh().disable_x_mesh().x_labels(0).y_label_formatter(&|y| format!("{y}")).draw()?;
+    name_groups(area, workloads, |x| chart.backend_coord(&(x, least)))?;
     for (i, (system, color)) in SYSTEMS.iter().enumerate() {
         let bars = workloads.iter().enumerate().filter_map(|(x, workload)| {
             let value = value(workload, *system).filter(|value| *value > 0.0)?;
@@ -109,11 +110,51 @@ fn panel<B: DrawingBackend>(
         .draw()
 }
 
-/// The workload's name under the middle of its group, nothing between the groups.
-fn label(workloads: &[&str], x: f64) -> String {
-    let group = x.floor();
-    if (x - group - 0.5).abs() > 0.01 {
-        return String::new();
+/// The workloads' names, each under the middle of its group: an axis names only its own marks.
+fn name_groups<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    workloads: &[&str],
+    foot: impl Fn(f64) -> (i32, i32),
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let (left, top) = area.get_base_pixel();
+    let style = ("sans-serif", 11).into_text_style(area).pos(Pos::new(HPos::Center, VPos::Top));
+    for (group, name) in workloads.iter().enumerate() {
+        let (x, y) = foot(group as f64 + 0.5);
+        for (line, text) in wrapped(name).iter().enumerate() {
+            let at = (x - left, y - top + 6 + (line as u32 * LABEL_LINE) as i32);
+            area.draw(&Text::new(text.as_str(), at, style.clone()))?;
+        }
     }
-    workloads.get(group as usize).map_or(String::new(), |name| (*name).replace("in flight", "i.f."))
+    Ok(())
+}
+
+/// In lines that fit a group's width; what does not fit into the lines stays in the last one.
+fn wrapped(name: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split(' ') {
+        let is_last = lines.len() == LABEL_LINES_MAX;
+        match lines.last_mut() {
+            Some(line) if is_last || line.len() + 1 + word.len() <= LABEL_CHARS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_wrapped_between_words() {
+        assert_eq!(wrapped("send 1 KiB"), ["send 1 KiB"]);
+        assert_eq!(
+            wrapped("send 1 KiB, 10,000/s, beside a cold reader"),
+            ["send 1 KiB,", "10,000/s,", "beside a cold", "reader"]
+        );
+        assert!(wrapped("a b c d ".repeat(30).trim()).len() <= LABEL_LINES_MAX);
+    }
 }
