@@ -14,7 +14,7 @@ pub struct Defects {
 
 #[cfg(not(feature = "planted-defects"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Defects;
+pub struct Defects {}
 
 impl Defects {
     #[cfg(feature = "planted-defects")]
