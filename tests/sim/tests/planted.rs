@@ -76,8 +76,15 @@ fn caught_by(bug: Bug, fault: Fault, promises: &[&str]) {
 
 #[test]
 fn an_answer_on_another_connection_is_caught() {
-    let promises =
-        ["the answer to another request", "acknowledged offset", "acknowledged twice", "was message"];
+    // It may also stand in the middle of the other connection's answer.
+    let promises = [
+        "the answer to another request",
+        "acknowledged offset",
+        "acknowledged twice",
+        "was message",
+        "whole records",
+        "wrong body",
+    ];
     caught_by(Bug::StaleDescriptor, Fault::Resets, &promises);
 }
 
