@@ -345,13 +345,12 @@ impl Run<'_> {
         let Some(first) = self.open_and_dump(CrashKind::PowerLoss) else { return Verdict::Refused };
         let Some(second) = self.open_and_dump(CrashKind::Process) else { return Verdict::Refused };
         for (queue, (first, second)) in first.iter().zip(&second).enumerate() {
-            // A ring that was taken over may have had what the medium has lost; and what the first could not read for damage, as
-            // `verify` has seen, may be there again where an index was made anew.
+            // Of what damage has hit either may have less: a power loss undoes a misdirected write that nobody synced, and a
+            // ring that was taken over may still have had what the medium has lost. `verify` has judged each of those.
             let model = self.model.borrow();
-            let is_left = |offset: &u64| second.records.contains_key(offset) || !model.is_hit(queue, *offset);
-            let left = first.records.range(second.min..).filter(|(offset, _)| is_left(offset));
-            let again = second.records.iter().filter(|(offset, _)| first.records.contains_key(offset));
-            let later = left.eq(again);
+            let whole = |(offset, _): &(&u64, &Vec<u8>)| !model.is_hit(queue, **offset);
+            let left = first.records.range(second.min..).filter(whole);
+            let later = left.eq(second.records.iter().filter(whole));
             assert!(
                 later && first.max == second.max,
                 "{:?}: recovery twice is not recovery once",
