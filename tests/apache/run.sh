@@ -13,24 +13,12 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/target
+# shellcheck source=tests/clients/common.sh
+source "$here/../clients/common.sh"
 heap=${JAVA_HEAP:--Xms256m -Xmx512m}
 
 die() { echo "run.sh: $*" >&2; exit 2; }
 usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
-
-# The classpath is resolved once, and again when the pom or the sources change; the lock keeps two
-# test runs from building into one directory.
-build() {
-  mkdir -p "$target"
-  exec 9>"$target/.lock"
-  flock 9
-  if [[ ! -s $target/classpath || $here/pom.xml -nt $target/classpath ||
-        -n $(find "$here/src" -newer "$target/classpath" -print -quit) ]]; then
-    (cd "$here" && mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=target/classpath.new) >&2
-    mv "$target/classpath.new" "$target/classpath"
-  fi
-  exec 9>&-
-}
 
 [[ $# -ge 1 ]] || usage
 role=$1; shift
@@ -51,7 +39,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-build
+build_java "$here/src"
 [[ $role == build ]] && exit 0
 [[ -n $dir ]] || die "--dir is needed"
 mkdir -p "$dir"

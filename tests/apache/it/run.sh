@@ -10,32 +10,24 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/target
+# shellcheck source=tests/clients/common.sh
+source "$here/../../clients/common.sh"
 
-build() {
-  mkdir -p "$target"
-  exec 9>"$target/.lock"
-  flock 9
-  if [[ ! -s $target/classpath || $here/pom.xml -nt $target/classpath ||
-        -n $(find "$here/src" -newer "$target/classpath" -print -quit) ]]; then
-    (cd "$here" && mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=target/classpath.new) >&2
-    mv "$target/classpath.new" "$target/classpath"
-    touch "$target/classpath"
-  fi
-  exec 9>&-
+java=$here/../../clients/java
+
+# Ours, and what the clients' scenarios need too.
+prepare() {
+  rm -rf "$target/sources" "$target/classes"
+  mkdir -p "$target/sources/clients"
+  cp -r "$here"/src/main/java/* "$target/sources"
+  cp "$java/src/main/java/clients/Hurry.java" "$target/sources/clients"
 }
 
 [[ $# -ge 1 ]] || { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
-build
+build_java "$here/src" "$java/src/main/java/clients/Hurry.java" "$here/run.sh"
 [[ $1 != build ]] || exit 0
 
-if [[ -n ${CLIENTS_WORK:-} ]]; then
-  work=$CLIENTS_WORK
-  mkdir -p "$work"
-else
-  mkdir -p "$target/work"
-  find "$target/work" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
-  work=$(mktemp -d "$target/work/XXXXXX")
-fi
+work_directory
 # Our classes come first: BaseConf is ours. exec: the script's process id is the JVM's.
 # shellcheck disable=SC2086
 exec java -Xms128m -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dclients.work="$work" -Dit.classes="$here/classes.txt" \

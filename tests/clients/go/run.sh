@@ -10,6 +10,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/target
+# shellcheck source=tests/clients/common.sh
+source "$here/../common.sh"
 [[ $# -ge 1 ]] || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 
 # go build rebuilds only what changed; it writes to a new name so that a running one is not disturbed.
@@ -22,13 +24,6 @@ mkdir -p "$target"
 ) 9>"$target/.lock" >&2
 [[ $1 != build ]] || exit 0
 
-if [[ -n ${CLIENTS_WORK:-} ]]; then
-  work=$CLIENTS_WORK
-  mkdir -p "$work"
-else
-  mkdir -p "$target/work"
-  find "$target/work" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
-  work=$(mktemp -d "$target/work/XXXXXX")
-fi
+work_directory
 # HOME: the client keeps a broadcasting consumer's offsets below it.
 CLIENTS_WORK=$work HOME=$work exec "$target/clients" "$@"

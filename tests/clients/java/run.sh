@@ -16,22 +16,11 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/target
-
-build() {
-  mkdir -p "$target"
-  exec 9>"$target/.lock"
-  flock 9
-  if [[ ! -s $target/classpath || $here/pom.xml -nt $target/classpath ||
-        -n $(find "$here/src" -newer "$target/classpath" -print -quit) ]]; then
-    (cd "$here" && mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=target/classpath.new) >&2
-    mv "$target/classpath.new" "$target/classpath"
-    touch "$target/classpath"
-  fi
-  exec 9>&-
-}
+# shellcheck source=tests/clients/common.sh
+source "$here/../common.sh"
 
 [[ $# -ge 1 ]] || { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
-build
+build_java "$here/src"
 case $1 in
   build) exit 0 ;;
   stress) main=clients.Stress; shift ;;
@@ -40,16 +29,8 @@ case $1 in
   *) main=clients.Clients ;;
 esac
 
-# exec: the script's process id is the client's, so whoever started it can stop it. Old work directories
-# are removed here because nothing is left to do it afterwards.
-if [[ -n ${CLIENTS_WORK:-} ]]; then
-  work=$CLIENTS_WORK
-  mkdir -p "$work"
-else
-  mkdir -p "$target/work"
-  find "$target/work" -mindepth 1 -maxdepth 1 -mmin +120 -exec rm -rf {} +
-  work=$(mktemp -d "$target/work/XXXXXX")
-fi
+# exec: the script's process id is the client's, so whoever started it can stop it.
+work_directory
 # Some subcommands of mqadmin leave files in the current directory.
 [[ $main != clients.Mqadmin ]] || cd "$work"
 # shellcheck disable=SC2086

@@ -1,5 +1,6 @@
 package it;
 
+import clients.Hurry;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;

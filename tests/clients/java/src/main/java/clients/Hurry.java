@@ -7,12 +7,12 @@ import java.util.Map;
  * flag only when a poll of 3000 ms ends (RocketMQ 5.5.0 NettyRemotingAbstract.NettyEventExecutor, joined by
  * ServiceThread#shutdown), whatever the broker does; that is also why each call of mqadmin takes so long.
  */
-final class Hurry {
+public final class Hurry {
     private static final long LOOK_MILLIS = 50;
 
     private Hurry() {}
 
-    static void start() {
+    public static void start() {
         Thread thread = new Thread(Hurry::watch, "hurry");
         thread.setDaemon(true);
         thread.start();
