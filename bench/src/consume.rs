@@ -137,22 +137,12 @@ impl Puller {
                 code: request_code::PULL_MESSAGE,
                 opaque: i as i32,
                 header: PullHeader {
-                    consumer_group: "ringmq-bench-consumer",
-                    topic: &queue.topic,
-                    queue_id: queue.id,
-                    queue_offset: queue.offset,
                     max_msg_nums: self.max as i32,
                     sys_flag: SYS_FLAG_SUBSCRIPTION | suspend,
-                    commit_offset: 0,
                     suspend_timeout_millis: SUSPEND_MS,
                     subscription: Some(&self.tags),
-                    sub_version: 0,
                     expression_type: Some("TAG"),
-                    max_msg_bytes: None,
-                    request_source: None,
-                    proxy_forward_client_id: None,
-                    lite_topic: None,
-                    broker_name: None,
+                    ..PullHeader::new("ringmq-bench-consumer", &queue.topic, queue.id, queue.offset)
                 },
             };
             pull_request(&mut conns[queue.conn].out, self.serialization, &request)?;

@@ -126,20 +126,10 @@ impl Producer {
             opaque: OPAQUE_BASE + slot as i32,
             flag: 0,
             header: SendHeader {
-                producer_group: "ringmq-bench-producer",
-                topic: &self.topics[topic],
-                default_topic: "TBW102",
-                default_topic_queue_nums: 4,
-                queue_id,
-                sys_flag: 0,
                 born_timestamp: born,
-                flag: 0,
                 properties,
-                reconsume_times: 0,
-                unit_mode: false,
-                max_reconsume_times: None,
                 batch: self.batch > 1,
-                broker_name: None,
+                ..SendHeader::new("ringmq-bench-producer", &self.topics[topic], queue_id)
             },
             body: &self.body,
         };

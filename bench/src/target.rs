@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use ringmq_wire::code::{request_code, response_code};
-use ringmq_wire::headers::{CreateTopicHeader, GetRouteHeader};
+use ringmq_wire::headers::{AUTO_CREATE_TOPIC, CreateTopicHeader, GetRouteHeader};
 use serde_json::Value;
 
 use crate::args::Common;
 use crate::rpc::{Rpc, refused, resolve};
 
-/// The topic whose route names every broker that allows auto-creation.
-const TEMPLATE_TOPIC: &str = "TBW102";
 const PERM_READ: i64 = 4;
 const PERM_WRITE: i64 = 2;
 
@@ -97,9 +95,10 @@ impl Target {
 }
 
 fn create(names: &mut Rpc, topics: &[String], queues: u32) -> Result<()> {
-    let route = route(names, TEMPLATE_TOPIC)?.ok_or_else(|| {
+    // It is a topic of every broker that allows auto-creation.
+    let route = route(names, AUTO_CREATE_TOPIC)?.ok_or_else(|| {
         anyhow!(
-            "no broker has registered topic {TEMPLATE_TOPIC}: create the topics yourself and add --no-create"
+            "no broker has registered topic {AUTO_CREATE_TOPIC}: create the topics yourself and add --no-create"
         )
     })?;
     for broker in array(&route, "brokerDatas") {
@@ -125,7 +124,7 @@ fn with_connection(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Res
             |w| {
                 let header = CreateTopicHeader {
                     topic,
-                    default_topic: Some(TEMPLATE_TOPIC),
+                    default_topic: Some(AUTO_CREATE_TOPIC),
                     read_queue_nums: queues as i32,
                     write_queue_nums: queues as i32,
                     perm: (PERM_READ | PERM_WRITE) as i32,

@@ -181,42 +181,10 @@ impl Remote {
 }
 
 pub fn send_header<'a>(topic: &'a str, queue_id: i32) -> SendHeader<'a> {
-    SendHeader {
-        producer_group: "producers",
-        topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id,
-        sys_flag: 0,
-        born_timestamp: 1_700_000_000_000,
-        flag: 0,
-        properties: "",
-        reconsume_times: 0,
-        unit_mode: false,
-        max_reconsume_times: None,
-        batch: false,
-        broker_name: None,
-    }
+    SendHeader { born_timestamp: 1_700_000_000_000, ..SendHeader::new("producers", topic, queue_id) }
 }
 
 /// Carries its own subscription: everything. Not held if there is nothing.
 pub fn pull_header<'a>(topic: &'a str, queue_id: i32, offset: i64) -> PullHeader<'a> {
-    PullHeader {
-        consumer_group: "consumers",
-        topic,
-        queue_id,
-        queue_offset: offset,
-        max_msg_nums: 32,
-        sys_flag: 4,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
-        subscription: Some("*"),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        lite_topic: None,
-        broker_name: None,
-    }
+    PullHeader::new("consumers", topic, queue_id, offset)
 }

@@ -31,22 +31,7 @@ pub fn until_first_send(server: &mut Server) -> Result<Duration> {
 }
 
 fn send_one(broker: &str) -> Result<bool> {
-    let header = SendHeader {
-        producer_group: "ringmq-bench",
-        topic: TOPIC,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id: 0,
-        sys_flag: 0,
-        born_timestamp: 0,
-        flag: 0,
-        properties: "",
-        reconsume_times: 0,
-        unit_mode: false,
-        max_reconsume_times: None,
-        batch: false,
-        broker_name: None,
-    };
+    let header = SendHeader::new("ringmq-bench", TOPIC, 0);
     Rpc::connect(broker)?.call_with_body(
         request_code::SEND_MESSAGE_V2,
         |writer| header.write_letters(writer),

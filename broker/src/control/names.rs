@@ -4,6 +4,8 @@
 //! RocketMQ 5.5.0 TopicValidator, since operators search for it.
 //! On failure: `NameError` is the remark that the client gets (code 29 INVALID_PARAMETER).
 
+/// The template of auto-created topics.
+pub use ringmq_wire::headers::AUTO_CREATE_TOPIC;
 use thiserror::Error;
 
 /// Longest ordinary topic name: its length must fit the one-byte field of a V1 record with room to spare.
@@ -17,8 +19,6 @@ pub const RETRY_PREFIX: &str = "%RETRY%";
 pub const DLQ_PREFIX: &str = "%DLQ%";
 pub const SYSTEM_PREFIX: &str = "rmq_sys_";
 
-/// The template of auto-created topics.
-pub const AUTO_CREATE_TOPIC: &str = "TBW102";
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";

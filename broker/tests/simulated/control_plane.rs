@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, each_seed, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, each_seed, property, pull_header, send_header, topic_fields};
 use crate::name_server;
 use futures_lite::future::zip;
 use ringmq_broker::control::registration::NameServer;
@@ -93,17 +93,7 @@ async fn committed(peer: &Peer, group: &str, topic: &str, queue: u32) -> Result<
 
 async fn make_topic(peer: &Peer, topic: &str, queues: u32) -> OwnedFrame {
     let queues = queues.to_string();
-    let fields = [
-        ("topic", topic),
-        ("defaultTopic", "TBW102"),
-        ("readQueueNums", queues.as_str()),
-        ("writeQueueNums", queues.as_str()),
-        ("perm", "6"),
-        ("topicFilterType", "SINGLE_TAG"),
-        ("topicSysFlag", "0"),
-        ("order", "false"),
-        ("attributes", "+message.type=FIFO"),
-    ];
+    let fields = [&topic_fields(topic, &queues)[..], &[("attributes", "+message.type=FIFO")]].concat();
     peer.ask(code::UPDATE_AND_CREATE_TOPIC, &fields, b"").await
 }
 

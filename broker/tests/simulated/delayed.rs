@@ -237,17 +237,14 @@ async fn produce(rig: Rig, next: Rc<Cell<u64>>, acked: Acked) {
 fn crashes_neither_lose_nor_repeat_nor_hurry_a_message() {
     let mut count = 0;
     for seed in 1..=12 {
-        let scene = Scene::new(seed);
-        let rng = scene.world.rng("test");
-        let cores = rng.within(1..=3) as usize;
-        let sync = rng.coin();
+        let (scene, rng, cores, flush) = Scene::drawn(seed);
         let change = move |config: &mut BrokerConfig| {
-            config.flush_disk_type = if sync { FlushMode::Sync } else { FlushMode::Async };
+            config.flush_disk_type = flush;
         };
         let (next, acked) = (Rc::new(Cell::new(0)), Acked::default());
         for _ in 0..3 {
             let (next, acked) = (next.clone(), acked.clone());
-            scene.live_and_crash(&rng, cores, change, sync, move |rig| {
+            scene.live_and_crash(&rng, cores, change, flush, move |rig| {
                 let (next, acked) = (next.clone(), acked.clone());
                 async move {
                     for _ in 0..4 {

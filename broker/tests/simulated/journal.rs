@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Peer, Scene, send_header};
+use crate::common::{Peer, Scene, send_header, topic_fields};
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, Faults};
 use ringmq_transport::OwnedFrame;
@@ -25,17 +25,7 @@ fn assert_refused(answer: &OwnedFrame, reason: &str) {
 }
 
 async fn make_topic(peer: &Peer, topic: &str) -> OwnedFrame {
-    let fields = [
-        ("topic", topic),
-        ("defaultTopic", "TBW102"),
-        ("readQueueNums", "4"),
-        ("writeQueueNums", "4"),
-        ("perm", "6"),
-        ("topicFilterType", "SINGLE_TAG"),
-        ("topicSysFlag", "0"),
-        ("order", "false"),
-    ];
-    peer.ask(code::UPDATE_AND_CREATE_TOPIC, &fields, b"").await
+    peer.ask(code::UPDATE_AND_CREATE_TOPIC, &topic_fields(topic, "4"), b"").await
 }
 
 async fn topic_exists(peer: &Peer, topic: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, Sent, property, send_header, sent};
+use crate::common::{Peer, Rig, Scene, Sent, property, send_header, sent, topic_fields};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_io::{Class, Env};
 use ringmq_simenv::Faults;
@@ -18,17 +18,7 @@ const QUEUES: i32 = 4;
 
 /// Code and remark.
 async fn make(peer: &Peer, topic: &str, attributes: &str) -> (i32, String) {
-    let fields = [
-        ("topic", topic),
-        ("defaultTopic", "TBW102"),
-        ("readQueueNums", "4"),
-        ("writeQueueNums", "4"),
-        ("perm", "6"),
-        ("topicFilterType", "SINGLE_TAG"),
-        ("topicSysFlag", "0"),
-        ("order", "false"),
-        ("attributes", attributes),
-    ];
+    let fields = [&topic_fields(topic, "4")[..], &[("attributes", attributes)]].concat();
     let answer = peer.ask(code::UPDATE_AND_CREATE_TOPIC, &fields, b"").await;
     let command = answer.command();
     (command.code, command.remark.as_deref().unwrap_or_default().to_owned())
@@ -321,12 +311,9 @@ async fn work(rig: Rig, told: Rc<RefCell<Told>>, worker: u64, life: u64) {
 fn each_message_is_there_once_whatever_crashes() {
     let mut messages = 0;
     for seed in 1..=8 {
-        let scene = Scene::new(seed);
-        let rng = scene.world.rng("test");
-        let cores = rng.within(1..=3) as usize;
-        let sync = rng.coin();
+        let (scene, rng, cores, flush) = Scene::drawn(seed);
         let change = move |config: &mut BrokerConfig| {
-            config.flush_disk_type = if sync { FlushMode::Sync } else { FlushMode::Async };
+            config.flush_disk_type = flush;
             // Some of the keys come from sealed segments.
             (config.ring_bytes, config.segment_bytes) = (1 << 20, 1 << 20);
         };
@@ -338,7 +325,7 @@ fn each_message_is_there_once_whatever_crashes() {
         scene.stop();
         for life in 0..3 {
             let told = told.clone();
-            scene.live_and_crash(&rng, cores, change, sync, move |rig| {
+            scene.live_and_crash(&rng, cores, change, flush, move |rig| {
                 let told = told.clone();
                 async move {
                     for worker in 0..6 {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::{Peer, Rig, Scene, Sent, each_seed_with, property, pull_header, send_header};
-use ringmq_broker::config::{BrokerConfig, FlushMode};
+use ringmq_broker::config::BrokerConfig;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
@@ -273,18 +273,15 @@ enum Told {
 #[test]
 fn each_is_committed_once_or_waits_whatever_crashes() {
     for seed in 1..=12 {
-        let scene = Scene::new(seed);
-        let rng = scene.world.rng("test");
-        let cores = rng.within(1..=3) as usize;
-        let sync = rng.coin();
+        let (scene, rng, cores, flush) = Scene::drawn(seed);
         let change = move |config: &mut BrokerConfig| {
-            config.flush_disk_type = if sync { FlushMode::Sync } else { FlushMode::Async };
+            config.flush_disk_type = flush;
             config.transaction_timeout_ms = 3_600_000;
         };
         let book: Rc<RefCell<BTreeMap<String, (Sent, Told)>>> = Rc::default();
         for life in 0..3 {
             let book = book.clone();
-            scene.live_and_crash(&rng, cores, change, sync, move |rig| {
+            scene.live_and_crash(&rng, cores, change, flush, move |rig| {
                 let book = book.clone();
                 async move {
                     for worker in 0..4 {

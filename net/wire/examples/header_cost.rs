@@ -26,20 +26,10 @@ fn main() {
     for serialization in [Serialization::Json, Serialization::Binary] {
         println!("{serialization:?}");
         let header = SendHeader {
-            producer_group: "G-golden-producer",
-            topic: "golden-topic",
-            default_topic: "TBW102",
-            default_topic_queue_nums: 4,
-            queue_id: 0,
-            sys_flag: 0,
             born_timestamp: 1_795_545_693_795,
-            flag: 0,
             properties: "KEYS\u{1}key1 key2\u{2}UNIQ_KEY\u{1}7F0000015A3C4E0E2F2A7A7516620000\u{2}WAIT\u{1}true\u{2}TAGS\u{1}TagA\u{2}",
-            reconsume_times: 0,
-            unit_mode: false,
-            max_reconsume_times: None,
-            batch: false,
             broker_name: Some("broker-a"),
+            ..SendHeader::new("G-golden-producer", "golden-topic", 0)
         };
         let request = SendRequest { code: 310, opaque: 12_345, flag: 0, header, body: &body };
         let mut bytes = Vec::new();

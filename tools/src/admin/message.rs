@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use clap::{Args, Subcommand};
-use ringmq_broker::control::names::AUTO_CREATE_TOPIC;
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::headers::{QueryMessageHeader, SendHeader, ViewMessageHeader};
 use ringmq_wire::json_dialect::perm;
@@ -152,20 +151,10 @@ fn send(session: &mut Session, message: &Send) -> Result<Report> {
     }
     let (broker, queue_id) = &queues[chance as usize % queues.len()];
     let header = SendHeader {
-        producer_group: "TOOLS_PRODUCER",
-        topic,
-        default_topic: AUTO_CREATE_TOPIC,
-        default_topic_queue_nums: 4,
-        queue_id: *queue_id,
-        sys_flag: 0,
         born_timestamp: now.timestamp_millis(),
-        flag: 0,
         properties: &properties,
-        reconsume_times: 0,
-        unit_mode: false,
-        max_reconsume_times: None,
-        batch: false,
         broker_name: Some(&broker.name),
+        ..SendHeader::new("TOOLS_PRODUCER", topic, *queue_id)
     };
     let code = request_code::SEND_MESSAGE_V2;
     let answer = session.ask(&broker.address, code, |w| header.write_letters(w), &body)?.ok()?;

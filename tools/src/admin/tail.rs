@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use ringmq_wire::code::{request_code, response_code};
-use ringmq_wire::headers::{PullHeader, SYS_FLAG_SUBSCRIPTION, TopicHeader};
+use ringmq_wire::headers::{PullHeader, TopicHeader};
 use ringmq_wire::json_dialect::{MessageQueue, TopicStatsTable};
 use ringmq_wire::message::{RecordView, records};
 use ringmq_wire::properties::{self, name};
@@ -118,22 +118,10 @@ fn pull(
 ) -> Result<()> {
     let wanted = if args.tag.is_empty() { "*".to_owned() } else { args.tag.join(" || ") };
     let header = PullHeader {
-        consumer_group: GROUP,
-        topic: &args.topic,
-        queue_id: queue.queue.queue_id,
-        queue_offset: queue.at,
         max_msg_nums: MESSAGES_PER_PULL,
-        sys_flag: SYS_FLAG_SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
         subscription: Some(&wanted),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        lite_topic: None,
         broker_name: Some(&queue.broker.name),
+        ..PullHeader::new(GROUP, &args.topic, queue.queue.queue_id, queue.at)
     };
     let answer = session.ask(&queue.broker.address, request_code::PULL_MESSAGE, |w| header.write(w), &[])?;
     match answer.code {

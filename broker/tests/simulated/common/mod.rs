@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_broker::config::{BrokerConfig, HostFacts};
+use ringmq_broker::config::{BrokerConfig, FlushMode, HostFacts};
 use ringmq_broker::control::registration::NameServer;
 use ringmq_broker::start::{BrokerPlan, StartError, run_core};
 use ringmq_io::Env;
@@ -95,14 +95,23 @@ impl Scene {
         }
     }
 
+    /// For lives that end by crashes: a broker of one to three cores and its flush mode, as the seed draws them.
+    pub fn drawn(seed: u64) -> (Self, Rng, usize, FlushMode) {
+        let scene = Self::new(seed);
+        let rng = scene.world.rng("test");
+        let cores = rng.within(1..=3) as usize;
+        let flush = if rng.coin() { FlushMode::Sync } else { FlushMode::Async };
+        (scene, rng, cores, flush)
+    }
+
     /// Starts the broker and a client process, and lets something kill both at any moment: the client's process, and the broker's
-    /// or, where `power` says so, its whole machine.
+    /// or, if `flush` promises that nothing is lost with it, its whole machine.
     pub fn live_and_crash<F: Future<Output = ()> + 'static>(
         &self,
         rng: &Rng,
         cores: usize,
         change: impl Fn(&mut BrokerConfig),
-        power: bool,
+        flush: FlushMode,
         client: impl Fn(Rig) -> F + Clone + 'static,
     ) {
         self.start(cores, change);
@@ -114,7 +123,7 @@ impl Scene {
         self.world.run_for(Duration::from_millis(rng.within(100..=2500)));
         self.clients.crash(CrashKind::Process);
         if self.machine.is_up() {
-            let power = power && rng.coin();
+            let power = flush == FlushMode::Sync && rng.coin();
             self.machine.crash(if power { CrashKind::PowerLoss } else { CrashKind::Process });
         }
         self.machine.cancel_kill();
@@ -198,45 +207,27 @@ impl Pulled {
     }
 }
 
+/// Of a request to make a topic.
+pub fn topic_fields<'a>(topic: &'a str, queues: &'a str) -> [(&'static str, &'a str); 8] {
+    [
+        ("topic", topic),
+        ("defaultTopic", "TBW102"),
+        ("readQueueNums", queues),
+        ("writeQueueNums", queues),
+        ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"),
+        ("topicSysFlag", "0"),
+        ("order", "false"),
+    ]
+}
+
 pub fn send_header<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> SendHeader<'a> {
-    SendHeader {
-        producer_group: "producers",
-        topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id,
-        sys_flag: 0,
-        born_timestamp: 1_700_000_000_000,
-        flag: 0,
-        properties,
-        reconsume_times: 0,
-        unit_mode: false,
-        max_reconsume_times: None,
-        batch: false,
-        broker_name: None,
-    }
+    let header = SendHeader::new("producers", topic, queue_id);
+    SendHeader { properties, born_timestamp: 1_700_000_000_000, ..header }
 }
 
 pub fn pull_header<'a>(topic: &'a str, queue_id: i32, offset: i64) -> PullHeader<'a> {
-    PullHeader {
-        consumer_group: "consumers",
-        topic,
-        queue_id,
-        queue_offset: offset,
-        max_msg_nums: 32,
-        // The subscription is in the header.
-        sys_flag: 4,
-        commit_offset: 0,
-        suspend_timeout_millis: 0,
-        subscription: Some("*"),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        lite_topic: None,
-        broker_name: None,
-    }
+    PullHeader::new("consumers", topic, queue_id, offset)
 }
 
 pub fn property(name: &str, value: &str) -> String {

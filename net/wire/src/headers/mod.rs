@@ -18,7 +18,7 @@ pub use consume::*;
 pub use manage::*;
 pub use namesrv::*;
 pub use pull::*;
-pub use send::SendHeader;
+pub use send::{AUTO_CREATE_TOPIC, SendHeader};
 
 use thiserror::Error;
 

@@ -39,7 +39,29 @@ header! {
     }
 }
 
-impl PullHeader<'_> {
+impl<'a> PullHeader<'a> {
+    /// What is in a queue now, of all tags: as many as RocketMQ's consumers ask for, not held if there is nothing.
+    pub fn new(consumer_group: &'a str, topic: &'a str, queue_id: i32, queue_offset: i64) -> Self {
+        Self {
+            consumer_group,
+            topic,
+            queue_id,
+            queue_offset,
+            max_msg_nums: 32,
+            sys_flag: SYS_FLAG_SUBSCRIPTION,
+            commit_offset: 0,
+            suspend_timeout_millis: 0,
+            subscription: Some("*"),
+            sub_version: 0,
+            expression_type: None,
+            max_msg_bytes: None,
+            request_source: None,
+            proxy_forward_client_id: None,
+            lite_topic: None,
+            broker_name: None,
+        }
+    }
+
     pub fn commits_offset(&self) -> bool {
         self.sys_flag & SYS_FLAG_COMMIT_OFFSET != 0
     }

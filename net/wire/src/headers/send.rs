@@ -8,6 +8,9 @@ use crate::code::request_code;
 use crate::command::{Command, ExtFields};
 use crate::encode::FrameWriter;
 
+/// The topic whose settings an auto-created topic gets if the producer names no other.
+pub const AUTO_CREATE_TOPIC: &str = "TBW102";
+
 /// A message's header as its producer sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendHeader<'a> {
@@ -29,6 +32,28 @@ pub struct SendHeader<'a> {
     pub max_reconsume_times: Option<i32>,
     pub batch: bool,
     pub broker_name: Option<&'a str>,
+}
+
+impl<'a> SendHeader<'a> {
+    /// A message without properties; an auto-created topic gets the queues that RocketMQ's producers ask for.
+    pub fn new(producer_group: &'a str, topic: &'a str, queue_id: i32) -> Self {
+        Self {
+            producer_group,
+            topic,
+            default_topic: AUTO_CREATE_TOPIC,
+            default_topic_queue_nums: 4,
+            queue_id,
+            sys_flag: 0,
+            born_timestamp: 0,
+            flag: 0,
+            properties: "",
+            reconsume_times: 0,
+            unit_mode: false,
+            max_reconsume_times: None,
+            batch: false,
+            broker_name: None,
+        }
+    }
 }
 
 /// The fields in the order of the letters a to n.

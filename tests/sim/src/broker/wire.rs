@@ -7,14 +7,10 @@ use ringmq_transport::{CallError, Client, OwnedFrame};
 use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::encode::{PullRequest, SendRequest, begin_request, pull_request, send_request};
-use ringmq_wire::headers::{PullHeader, SendHeader};
+use ringmq_wire::headers::{PullHeader, SYS_FLAG_SUBSCRIPTION, SYS_FLAG_SUSPEND, SendHeader};
 use ringmq_wire::message::{RecordView, records};
 
 use super::plan::{QUEUES, TOPIC};
-
-/// sysFlag of a pull: wait for a message; the subscription is in the header.
-const SUSPEND: i32 = 2;
-const SUBSCRIPTION: i32 = 4;
 
 pub async fn send(
     client: &Client<SimEnv>,
@@ -23,20 +19,9 @@ pub async fn send(
     timeout: Duration,
 ) -> Result<OwnedFrame, CallError> {
     let header = SendHeader {
-        producer_group: "producers",
-        topic: TOPIC,
-        default_topic: "TBW102",
         default_topic_queue_nums: QUEUES as i32,
-        queue_id: queue as i32,
-        sys_flag: 0,
         born_timestamp: 1_700_000_000_000,
-        flag: 0,
-        properties: "",
-        reconsume_times: 0,
-        unit_mode: false,
-        max_reconsume_times: None,
-        batch: false,
-        broker_name: None,
+        ..SendHeader::new("producers", TOPIC, queue as i32)
     };
     let encode = |out: &mut Vec<u8>, opaque| {
         let request = SendRequest { code: code::SEND_MESSAGE_V2, opaque, flag: 0, header, body };
@@ -54,22 +39,9 @@ pub async fn pull(
     timeout: Duration,
 ) -> Result<OwnedFrame, CallError> {
     let header = PullHeader {
-        consumer_group: group,
-        topic: TOPIC,
-        queue_id: queue as i32,
-        queue_offset: offset as i64,
-        max_msg_nums: 32,
-        sys_flag: SUBSCRIPTION | if suspend.is_some() { SUSPEND } else { 0 },
-        commit_offset: 0,
+        sys_flag: SYS_FLAG_SUBSCRIPTION | if suspend.is_some() { SYS_FLAG_SUSPEND } else { 0 },
         suspend_timeout_millis: suspend.map_or(0, |time| time.as_millis() as i64),
-        subscription: Some("*"),
-        sub_version: 0,
-        expression_type: None,
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        lite_topic: None,
-        broker_name: None,
+        ..PullHeader::new(group, TOPIC, queue as i32, offset as i64)
     };
     let encode = |out: &mut Vec<u8>, opaque| {
         let request = PullRequest { code: code::PULL_MESSAGE, opaque, header };
