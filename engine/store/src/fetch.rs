@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use ringmq_io::limits::{COLD_READ_BYTES_MAX, COLD_READ_GAP_MAX, COLD_READS_MAX};
 use ringmq_io::{AlignedBuf, BLOCK, Chunk, Env, File};
+use ringmq_wire::message;
 
 use crate::ExtentOf;
 use crate::bytes::{Part, RecordBytes};
@@ -22,6 +23,7 @@ use crate::join::join_all;
 use crate::plan::{Chosen, Expected, Piece, ReadLimits, ReadPlan};
 use crate::read_ahead::{Load, Source};
 use crate::segments::{FileOf, Segment};
+use crate::shard::QueueRef;
 
 const BLOCK_U64: u64 = BLOCK as u64;
 
@@ -51,6 +53,23 @@ impl<E: Env> Inner<E> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(chunks)
+    }
+
+    pub async fn records_of(&self, queue: QueueRef, offsets: &[u64]) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        let Some(plan) = self.read_scattered(queue, offsets) else { return Ok(Vec::new()) };
+        let chunks = match self.fetch(plan).await {
+            Ok(chunks) => chunks,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::with_capacity(offsets.len());
+        for chunk in &chunks {
+            for record in message::records(chunk.as_ref()) {
+                let record = record.map_err(io::Error::other)?;
+                found.push((record.queue_offset as u64, record.bytes.to_vec()));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads the candidates and keeps those that are wanted, within the limits. They are copied: few of many may be wanted, and

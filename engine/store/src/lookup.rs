@@ -16,9 +16,10 @@ use crate::batch::{HEADER_BYTES, Header};
 use crate::entry::Entry;
 use crate::fetch::read_exact;
 use crate::inner::{Inner, add};
-use crate::keys;
+use crate::keys::{self, KeyEntry};
 use crate::physical::PhysicalOffset;
 use crate::queues::{Found, Queue};
+use crate::segments::Segment;
 use crate::shard::QueueRef;
 
 impl<E: Env> Inner<E> {
@@ -164,23 +165,37 @@ impl<E: Env> Inner<E> {
         Ok(found)
     }
 
-    /// Positions that may hold records with a key of this hash.
-    async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> BTreeSet<u64> {
-        // Memory first: sealing moves keys from there to a file, never back, and a set takes both.
-        let mut positions = BTreeSet::new();
+    /// Gives the keys that are in no sealed index.
+    pub async fn each_open_key(&self, mut take: impl FnMut(&KeyEntry)) {
         let mut at = self.keys.borrow().first_chunk();
         loop {
             {
                 let open = self.keys.borrow();
                 at = at.max(open.first_chunk());
-                let Some(chunk) = open.chunk(at) else {
-                    break;
-                };
-                positions.extend(chunk.iter().filter(|entry| entry.hash == hash).map(|entry| entry.position));
+                let Some(chunk) = open.chunk(at) else { return };
+                chunk.iter().for_each(&mut take);
             }
             at += 1;
             self.env.yield_now().await;
         }
+    }
+
+    pub fn report_damaged_keys(&self, segment: &Segment<E>) {
+        add(&self.counters.damaged, 1);
+        let path = segment.path.with_extension("idx");
+        tracing::error!(path = %path.display(), "damaged key block: the answer may miss messages");
+    }
+
+    /// Positions that may hold records with a key of this hash.
+    async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> BTreeSet<u64> {
+        // Memory first: sealing moves keys from there to a file, never back, and a set takes both.
+        let mut positions = BTreeSet::new();
+        self.each_open_key(|entry| {
+            if entry.hash == hash {
+                positions.insert(entry.position);
+            }
+        })
+        .await;
         let mut number = self.segments.first().map_or(0, |segment| segment.number);
         while let Some(segment) = self.segments.get(number) {
             number += 1;
@@ -192,11 +207,7 @@ impl<E: Env> Inner<E> {
             }
             match index.positions(hash) {
                 Ok(found) => positions.extend(found),
-                Err(_) => {
-                    add(&self.counters.damaged, 1);
-                    let path = segment.path.with_extension("idx");
-                    tracing::error!(path = %path.display(), "damaged key block: the answer may miss messages");
-                }
+                Err(_) => self.report_damaged_keys(&segment),
             }
             self.env.yield_now().await;
         }

@@ -57,10 +57,6 @@ pub async fn open<E: Env>(
         Some(state) if origin != Origin::CopyOfLive => map_old_ring(env, state).await?,
         _ => None,
     };
-    let source = old_ring
-        .as_ref()
-        .zip(state.as_ref())
-        .and_then(|(region, state)| ring_source(region, layout, id, state));
     let segments = Segments::new(config.segment_bytes, &dir, config.blocks);
     let synced = end::read(disk, id, &dir).await?;
     let begin = (env.monotonic_ns() - begun) / 1_000_000;
@@ -72,9 +68,13 @@ pub async fn open<E: Env>(
     };
     let is_same_ring =
         state.as_ref().is_some_and(|old| old.ring_path == new.ring_path && old.ring_bytes == new.ring_bytes);
-    let may_keep = is_same_ring && origin == Origin::Here && layout.ring_is_memory;
+    let may_be_kept = is_same_ring && origin == Origin::Here && layout.ring_is_memory;
+    let source = old_ring
+        .as_ref()
+        .zip(state.as_ref())
+        .and_then(|(region, state)| ring_source(region, layout, id, state, may_be_kept));
     let mut recovered =
-        recovery::recover(env, id, &segments, &inventory, source, synced, may_keep, config.defects).await?;
+        recovery::recover(env, id, &segments, &inventory, source, synced, config.defects).await?;
     let logged = env.monotonic_ns();
 
     let own = RingId { log: id, epoch: new.epoch, bytes: new.ring_bytes, oldest: new.epoch };
@@ -139,6 +139,7 @@ fn ring_source<R: Region>(
     layout: &StoreLayout,
     id: LogId,
     state: &State,
+    may_be_kept: bool,
 ) -> Option<RingSource<R>> {
     let found = ring::read_header(region);
     let is_own = |ring: &RingId| {
@@ -153,7 +154,7 @@ fn ring_source<R: Region>(
     };
     // Memory that nothing but the process wrote to, and the header says that it is the same boot.
     let is_complete = layout.ring_is_memory && state.ring_path == layout.ring_path(id.shard);
-    Some(RingSource::new(region.clone(), own, is_complete))
+    Some(RingSource::new(region.clone(), own, is_complete, may_be_kept))
 }
 
 /// Where a store's STATE was written, seen from where it is opened.

@@ -8,7 +8,7 @@
 use ringmq_io::Env;
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
 
-use crate::inner::{Inner, add};
+use crate::inner::Inner;
 use crate::keys::KeyEntry;
 use crate::physical::PhysicalOffset;
 use crate::sorting::sort_in_turns;
@@ -34,7 +34,7 @@ impl<E: Env> Inner<E> {
         let places = sort_in_turns(&self.env, places, Ord::cmp).await;
         let mut found = Vec::with_capacity(places.len());
         // Memory first: sealing moves keys from there to a file, never back.
-        self.join_open(&places, &mut found).await;
+        self.each_open_key(|key| found.extend(self.recent(key, &places))).await;
         self.join_sealed(since_ms, &places, &mut found).await;
         Some(found)
     }
@@ -61,20 +61,6 @@ impl<E: Env> Inner<E> {
         Some(places)
     }
 
-    async fn join_open(&self, places: &[Place], found: &mut Vec<RecentKey>) {
-        let mut number = self.keys.borrow().first_chunk();
-        loop {
-            {
-                let open = self.keys.borrow();
-                number = number.max(open.first_chunk());
-                let Some(chunk) = open.chunk(number) else { return };
-                found.extend(chunk.iter().filter_map(|key| self.recent(key, places)));
-            }
-            number += 1;
-            self.env.yield_now().await;
-        }
-    }
-
     async fn join_sealed(&self, since_ms: i64, places: &[Place], found: &mut Vec<RecentKey>) {
         let mut number = self.segments.first().map_or(0, |segment| segment.number);
         while let Some(segment) = self.segments.get(number) {
@@ -86,11 +72,7 @@ impl<E: Env> Inner<E> {
             for block in 0..index.key_blocks() {
                 match index.key_block(block) {
                     Ok(keys) => found.extend(keys.filter_map(|key| self.recent(&key, places))),
-                    Err(_) => {
-                        add(&self.counters.damaged, 1);
-                        let path = segment.path.with_extension("idx");
-                        tracing::error!(path = %path.display(), "damaged key block: keys of messages are missing");
-                    }
+                    Err(_) => self.report_damaged_keys(&segment),
                 }
                 self.env.yield_now().await;
             }

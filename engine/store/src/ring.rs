@@ -11,8 +11,9 @@
 //! Invariants: `floor <= any readable position < limit <= floor + ring bytes`; space is taken over in blocks (a
 //! 64th of the ring), and only when the block's old bytes are synced in their segment and no extent of it is out.
 //! `doubt` is 1 while a flush is under way and after one failed, from when a recovery begins to write until the next
-//! epoch begins, and after a start that took the ring over until all of that is synced. While it is 0, what segments hold needs no second write after the process died: a flush that was under way
-//! then may have failed later, when nobody was there to see it.
+//! epoch begins, and after a start that took the ring over until all of that is synced. While it is 0, what segments hold
+//! needs no second write after the process died: a flush that was under way then may have failed later, when nobody was
+//! there to see it.
 //! On failure: [`HeldBy`] says what is in the way; [`Leases::room`] tells when to try again.
 
 use std::cell::Cell;

@@ -288,6 +288,12 @@ impl<E: Env> Shard<E> {
         self.0.fetch(plan).await
     }
 
+    /// The records of single messages of a queue, given in ascending order, with their offsets. What is damaged on disk
+    /// (reported) is left out. They are on memory of their own: a lease on the ring while one waits for room in it would wait for itself.
+    pub async fn records_of(&self, queue: QueueRef, offsets: &[u64]) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        self.0.records_of(queue, offsets).await
+    }
+
     /// The record at a physical offset; `None` if there is none (gone, never was, of another shard).
     pub async fn read_at(&self, physical: u64) -> io::Result<Option<Vec<u8>>> {
         self.0.read_at(physical).await

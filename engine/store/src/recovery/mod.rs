@@ -66,8 +66,6 @@ pub struct InRing {
 }
 
 /// Walks the log of a shard. `segments` is filled with what exists. `synced`: what was synced at the last clean stop.
-/// `may_keep_ring`: the ring is memory, and where the new epoch wants it.
-#[expect(clippy::too_many_arguments, reason = "each is something else that an open shard has found")]
 pub async fn recover<E: Env>(
     env: &E,
     id: LogId,
@@ -75,7 +73,6 @@ pub async fn recover<E: Env>(
     inventory: &Inventory,
     ring: Option<RingSource<RegionOf<E>>>,
     synced: u64,
-    may_keep_ring: bool,
     defects: Defects,
 ) -> Result<Recovered, OpenError> {
     let index = IndexBuilder::new(&segments.dir, &inventory.floor);
@@ -107,7 +104,7 @@ pub async fn recover<E: Env>(
     walk.report.phases.load += walk.clock.lap();
     walk.log().await?;
     walk.index.keep_traces();
-    let in_ring = if may_keep_ring { walk.in_ring(unsealed).await } else { None };
+    let in_ring = walk.in_ring(unsealed).await;
     walk.report.phases.replay += walk.clock.lap();
     if let Some(InRing { synced, .. }) = in_ring {
         walk.report.kept_in_ring = walk.position - synced;
@@ -399,7 +396,7 @@ impl<E: Env> Walk<'_, E> {
     /// not trusted with any of that, as if no flush of it had been tried.
     async fn in_ring(&self, scanned_from: u64) -> Option<InRing> {
         let is_whole = self.ring_ends_log && self.report.quarantined.is_empty();
-        let ring = self.ring.as_ref().filter(|_| is_whole)?;
+        let ring = self.ring.as_ref().filter(|ring| ring.may_be_kept && is_whole)?;
         // Also what segments had and have lost to damage comes from the ring.
         let replayed = self.replayed.first().map_or(self.position, |range| range.start);
         let durable = self.durable.clamp(scanned_from, replayed);
@@ -409,16 +406,19 @@ impl<E: Env> Walk<'_, E> {
         if !ring.can_hold(floor, self.position) {
             return None;
         }
+        // What was replayed up to the end has just been checked.
+        let unchecked = self.replayed.last().filter(|range| range.end == self.position);
+        let unchecked = unchecked.map_or(self.position, |range| range.start);
         let (mut at, mut since_yield) = (floor, floor);
         let mut checked = Checked::default();
-        while at < self.position {
+        while at < unchecked {
             at = ring.batch(at, &mut checked)?.end();
             if at - since_yield >= 256 * 1024 {
                 since_yield = at;
                 self.env.yield_now().await;
             }
         }
-        (at == self.position).then_some(InRing { floor, synced, oldest_epoch: ring.oldest() })
+        (at == unchecked).then_some(InRing { floor, synced, oldest_epoch: ring.oldest() })
     }
 
     /// Writes what was only in the ring to segments, synced. Where the last of it begins, if the log ends with it.

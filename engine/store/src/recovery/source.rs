@@ -191,15 +191,17 @@ pub struct RingSource<R: Region> {
     epochs: RangeInclusive<u32>,
     /// It holds the newest batches, whatever may be torn elsewhere.
     pub is_complete: bool,
+    /// It is memory, and where the new epoch wants it.
+    pub may_be_kept: bool,
     /// Whether a write or sync of segments may have failed in its epoch.
     pub has_doubt: bool,
 }
 
 impl<R: Region> RingSource<R> {
-    pub fn new(region: R, own: RingId, is_complete: bool) -> Self {
+    pub fn new(region: R, own: RingId, is_complete: bool, may_be_kept: bool) -> Self {
         let has_doubt = ring::has_doubt(&region);
         let epochs = own.oldest..=own.epoch;
-        Self { region, id: own.log, bytes: own.bytes, epochs, is_complete, has_doubt }
+        Self { region, id: own.log, bytes: own.bytes, epochs, is_complete, may_be_kept, has_doubt }
     }
 
     /// The oldest epoch of its batches.
