@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use ringmq_io::Env;
 use ringmq_io::limits::ADMIN_ROWS_PER_TURN;
-use ringmq_wire::code::response_code;
 
 use crate::ask::{Answer, Question};
 use crate::core::Core;
@@ -59,10 +58,7 @@ impl<E: Env> Core<E> {
                 let question = Question::LookAtQueues { topic: topic.into(), looks: some.to_vec() };
                 match self.ask(core, question).await {
                     Answer::Seen(Ok(seen)) => all.extend(seen),
-                    Answer::Seen(Err(error)) => {
-                        let remark = format!("the store cannot be read: {error}");
-                        return Err(Refusal::new(response_code::SYSTEM_ERROR, remark));
-                    }
+                    Answer::Seen(Err(error)) => return Err(Refusal::unreadable(error)),
                     other => unreachable!("asked to look at queues, was answered {other:?}"),
                 }
                 self.env.yield_now().await;

@@ -7,6 +7,7 @@
 //! On failure: an answer that no frame can hold becomes SYSTEM_ERROR with the reason; a responder that is dropped
 //! without an answer is a bug: it answers SYSTEM_ERROR, logs and counts.
 
+use std::fmt::Display;
 use std::rc::Rc;
 
 use ringmq_io::{Chunk, Env};
@@ -27,6 +28,11 @@ pub struct Refusal {
 impl Refusal {
     pub fn new(code: i32, remark: impl Into<String>) -> Self {
         Self { code, remark: remark.into() }
+    }
+
+    /// What was asked for needs a read of the store, which failed.
+    pub fn unreadable(error: impl Display) -> Self {
+        Self::new(response_code::SYSTEM_ERROR, format!("the store cannot be read: {error}"))
     }
 }
 

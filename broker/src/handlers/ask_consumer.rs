@@ -93,7 +93,7 @@ async fn ask<E: Env>(control: &Control<E>, relay: Relay) -> Result<OwnedFrame, R
     if let Some(id) = message_id {
         let (_, physical) = decode_offset_id(&id).map_err(|error| failed(format!("msgId {id}: {error}")))?;
         let found = control.core.record_at(physical as u64).await;
-        let found = found.map_err(|error| failed(format!("the store cannot be read: {error}")))?;
+        let found = found.map_err(Refusal::unreadable)?;
         call.body = found.ok_or_else(|| failed(format!("no message has the id {id}")))?.into();
     }
     control.core.call_client(conn, call, TIMEOUT).await.map_err(|why| match why {

@@ -27,7 +27,7 @@ use super::{on_demand, queue};
 use crate::core::Core;
 use crate::filter::{Wanted, chooses};
 use crate::group_queue::GroupQueueRef;
-use crate::reply::Responder;
+use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request, Target};
 use crate::stages::Stage;
 use crate::stats::add;
@@ -413,10 +413,7 @@ fn answer_fetched<E: Env>(
             let code = response_code::PULL_RETRY_IMMEDIATELY;
             return answer_empty(core, pull, responder, code, planned_next, "MESSAGE_WAS_REMOVING");
         }
-        Err(error) => {
-            let remark = format!("the store cannot be read: {error}");
-            return responder.refuse(response_code::SYSTEM_ERROR, &remark);
-        }
+        Err(error) => return responder.refuse_with(&Refusal::unreadable(error)),
     };
     let bytes = body.iter().map(ringmq_io::Chunk::len).sum::<usize>();
     add(&core.counters.pulls_found, 1);

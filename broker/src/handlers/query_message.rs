@@ -13,7 +13,7 @@ use ringmq_wire::message::RecordView;
 use super::queue;
 use crate::ask::{Answer, Question};
 use crate::core::Core;
-use crate::reply::Responder;
+use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request};
 
 /// A frame, less more than any header needs.
@@ -49,7 +49,7 @@ async fn answer<E: Env>(core: &Rc<Core<E>>, question: Question, max: usize, resp
                 Some((stored, physical, record))
             })),
             Answer::Records(Err(error)) => {
-                responder.refuse(response_code::SYSTEM_ERROR, &format!("the store cannot be read: {error}"));
+                responder.refuse_with(&Refusal::unreadable(error));
                 return;
             }
             other => unreachable!("asked for records, was answered {other:?}"),

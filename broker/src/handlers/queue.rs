@@ -12,7 +12,7 @@ use ringmq_wire::encode::begin_response;
 use ringmq_wire::headers::FieldError;
 
 use crate::core::Core;
-use crate::reply::Responder;
+use crate::reply::{Refusal, Responder};
 use crate::request::{Handled, Request, Target};
 
 /// A queue of a shard of this core.
@@ -66,9 +66,7 @@ pub fn answer_later<E: Env>(
     core.env.spawn(Class::ColdRead, async move {
         match value.await {
             Ok(value) => answer_number(responder, field, value),
-            Err(error) => {
-                responder.refuse(response_code::SYSTEM_ERROR, &format!("the store cannot be read: {error}"))
-            }
+            Err(error) => responder.refuse_with(&Refusal::unreadable(error)),
         }
     });
     Handled::Done

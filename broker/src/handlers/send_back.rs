@@ -94,7 +94,7 @@ async fn send_back<E: Env>(core: &Rc<Core<E>>, back: Back) -> Result<(), Refusal
         return Err(Refusal::new(response_code::NO_PERMISSION, remark));
     }
     let found = core.record_at(back.physical as u64).await;
-    let found = found.map_err(|error| failed(format!("the store cannot be read: {error}")))?;
+    let found = found.map_err(Refusal::unreadable)?;
     let missing = || failed(format!("look message by offset failed, {}", back.physical));
     let bytes = found.ok_or_else(missing)?;
     let record = RecordView::parse(&bytes).map_err(|_| missing())?;

@@ -9,6 +9,7 @@ use ringmq_wire::headers::ViewMessageHeader;
 
 use super::queue;
 use crate::core::Core;
+use crate::reply::Refusal;
 use crate::request::{Handled, Request, Target};
 
 pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handled {
@@ -28,9 +29,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
         match shard.read_at(offset as u64).await {
             Ok(Some(record)) => responder.ok_with_body(&record),
             Ok(None) => responder.refuse(response_code::SYSTEM_ERROR, &missing()),
-            Err(error) => {
-                responder.refuse(response_code::SYSTEM_ERROR, &format!("the store cannot be read: {error}"));
-            }
+            Err(error) => responder.refuse_with(&Refusal::unreadable(error)),
         }
     });
     Handled::Done

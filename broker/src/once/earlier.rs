@@ -10,7 +10,7 @@ use std::rc::Rc;
 use ringmq_io::Env;
 use ringmq_store::PhysicalOffset;
 use ringmq_wire::code::response_code;
-use ringmq_wire::message::{self, RecordView};
+use ringmq_wire::message::RecordView;
 use ringmq_wire::properties::name;
 
 use crate::ask::{Answer, Question};
@@ -59,11 +59,8 @@ impl<E: Env> Core<E> {
     ) -> Result<Option<Earlier>, Refusal> {
         let place = PhysicalOffset::unpack(physical).expect("checked by who asks");
         let local = self.local(place.shard).expect("a shard's core was asked");
-        let unreadable = |error: std::io::Error| {
-            let remark = format!("the store cannot be read: {error}");
-            Refusal::new(response_code::SYSTEM_ERROR, remark)
-        };
-        let Some(bytes) = local.shard.read_at(physical).await.map_err(unreadable)? else { return Ok(None) };
+        let found = local.shard.read_at(physical).await.map_err(Refusal::unreadable)?;
+        let Some(bytes) = found else { return Ok(None) };
         let Ok(first) = RecordView::parse(&bytes) else { return Ok(None) };
         let is_it = first.topic == &*sought.topic
             && has_key(&first, &sought.keys[0])
@@ -76,7 +73,8 @@ impl<E: Env> Core<E> {
         let mut physicals = vec![physical];
         let mut end = place.position + bytes.len() as u64;
         if sought.keys.len() > 1 {
-            let rest = rest_of_batch(local, queue_id, queue_offset, sought).await.map_err(unreadable)?;
+            let rest =
+                rest_of_batch(local, queue_id, queue_offset, sought).await.map_err(Refusal::unreadable)?;
             let Some(rest) = rest else {
                 let remark = format!(
                     "unique key {} was sent before, and not in this batch: send its messages one by one",
@@ -112,23 +110,17 @@ async fn rest_of_batch<E: Env>(
     let keys = &sought.keys[1..];
     let offsets: Vec<u64> = (first + 1..).take(keys.len()).collect();
     let queue = local.shard.find_queue(&sought.topic, queue_id);
-    let Some(plan) = queue.and_then(|queue| local.shard.read_scattered(queue, &offsets)) else {
-        return Ok(None);
+    let records = match queue {
+        Some(queue) => local.shard.records_of(queue, &offsets).await?,
+        None => Vec::new(),
     };
     let mut found = Vec::with_capacity(keys.len());
-    let chunks = match local.shard.fetch(plan).await {
-        Ok(chunks) => chunks,
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    for chunk in &chunks {
-        for record in message::records(chunk.as_ref()) {
-            let record = record.map_err(std::io::Error::other)?;
-            if keys.get(found.len()).is_none_or(|key| !has_key(&record, key)) {
-                return Ok(None);
-            }
-            found.push((record.physical_offset as u64, record.bytes.len() as u64));
+    for (_, bytes) in &records {
+        let record = RecordView::parse(bytes).map_err(std::io::Error::other)?;
+        if keys.get(found.len()).is_none_or(|key| !has_key(&record, key)) {
+            return Ok(None);
         }
+        found.push((record.physical_offset as u64, record.bytes.len() as u64));
     }
     Ok((found.len() == keys.len()).then_some(found))
 }

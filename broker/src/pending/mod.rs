@@ -26,7 +26,7 @@ use ringmq_io::Env;
 use ringmq_io::limits::PENDING_PER_BOOK_MAX;
 use ringmq_io::sync::Event;
 use ringmq_store::{AppendError, Appended, Keys, NewRecord, QueueRef, Shard};
-use ringmq_wire::message::{self, RecordParts};
+use ringmq_wire::message::RecordParts;
 use thiserror::Error;
 
 use crate::control::names;
@@ -300,19 +300,6 @@ impl<E: Env> Book<E> {
     /// The records of pending messages, in the order of their offsets, on memory of their own (a lease on the ring while one
     /// waits for room in it would wait for itself). What is damaged on disk, reported by the store, is left out.
     pub async fn records(&self, offsets: &[u64]) -> std::io::Result<Vec<(u64, Vec<u8>)>> {
-        let Some(plan) = self.shard.read_scattered(self.waiting, offsets) else { return Ok(Vec::new()) };
-        let chunks = match self.shard.fetch(plan).await {
-            Ok(chunks) => chunks,
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::with_capacity(offsets.len());
-        for chunk in &chunks {
-            for record in message::records(chunk.as_ref()) {
-                let record = record.map_err(std::io::Error::other)?;
-                found.push((record.queue_offset as u64, record.bytes.to_vec()));
-            }
-        }
-        Ok(found)
+        self.shard.records_of(self.waiting, offsets).await
     }
 }

@@ -37,7 +37,7 @@ pub async fn end<E: Env>(core: &Rc<Core<E>>, shard: u16, ending: &Ending) -> Res
     let local = core.local(shard).expect("the home of a half message has its shard");
     let failed = |remark: String| Refusal::new(response_code::SYSTEM_ERROR, remark);
     let found = local.shard.read_at(ending.physical as u64).await;
-    let found = found.map_err(|error| failed(format!("the store cannot be read: {error}")))?;
+    let found = found.map_err(Refusal::unreadable)?;
     let not_found = |why: &str| failed(format!("Find prepared transaction message failed: {why}"));
     let nothing = || not_found(&format!("no message at {}", ending.physical));
     let bytes = found.ok_or_else(nothing)?;
