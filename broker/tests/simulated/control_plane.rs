@@ -1,26 +1,19 @@
-//! Groups, offsets, topics, locks and registration through a whole broker in the simulated world, on one core and on two.
+//! Groups, offsets, topics and locks through a whole broker in the simulated world, on one core and on two.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, each_seed, property, pull_header, send_header, topic_fields};
-use crate::name_server;
+use crate::common::{Peer, each_seed, property, pull_header, send_header, topic_fields};
 use futures_lite::future::zip;
-use ringmq_broker::control::registration::NameServer;
 use ringmq_io::Env;
-use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
-use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::code::response_code::SYSTEM_BUSY;
-use ringmq_wire::encode::begin_request;
 use ringmq_wire::json_dialect::{self, HeartbeatData, SubscriptionGroupConfig, TopicConfig};
 use ringmq_wire::subscription::SubscriptionData;
 
-const SEEDS: u64 = 6;
+pub const SEEDS: u64 = 6;
 
-fn beat(client: &str, group: &str, topics: &[&str]) -> Vec<u8> {
+pub fn beat(client: &str, group: &str, topics: &[&str]) -> Vec<u8> {
     let everything =
         |topic: &&str| SubscriptionData { sub_version: 1, ..SubscriptionData::of_tags(topic, "*").unwrap() };
     beat_with(client, group, &topics.iter().map(everything).collect::<Vec<_>>())
@@ -38,7 +31,7 @@ fn beat_with(client: &str, group: &str, subscriptions: &[SubscriptionData]) -> V
     .into_bytes()
 }
 
-fn code_of(answer: &OwnedFrame) -> i32 {
+pub fn code_of(answer: &OwnedFrame) -> i32 {
     answer.command().code
 }
 
@@ -70,7 +63,7 @@ fn told(peer: &Peer, group: &str) -> usize {
     asked.iter().filter(is_notice).count()
 }
 
-async fn commit(peer: &Peer, group: &str, topic: &str, queue: u32, offset: i64) -> OwnedFrame {
+pub async fn commit(peer: &Peer, group: &str, topic: &str, queue: u32, offset: i64) -> OwnedFrame {
     let (queue, offset) = (queue.to_string(), offset.to_string());
     let fields = [
         ("consumerGroup", group),
@@ -81,7 +74,7 @@ async fn commit(peer: &Peer, group: &str, topic: &str, queue: u32, offset: i64) 
     peer.ask(code::UPDATE_CONSUMER_OFFSET, &fields, b"").await
 }
 
-async fn committed(peer: &Peer, group: &str, topic: &str, queue: u32) -> Result<i64, i32> {
+pub async fn committed(peer: &Peer, group: &str, topic: &str, queue: u32) -> Result<i64, i32> {
     let queue = queue.to_string();
     let fields = [("consumerGroup", group), ("topic", topic), ("queueId", queue.as_str())];
     let answer = peer.ask(code::QUERY_CONSUMER_OFFSET, &fields, b"").await;
@@ -91,13 +84,13 @@ async fn committed(peer: &Peer, group: &str, topic: &str, queue: u32) -> Result<
     }
 }
 
-async fn make_topic(peer: &Peer, topic: &str, queues: u32) -> OwnedFrame {
+pub async fn make_topic(peer: &Peer, topic: &str, queues: u32) -> OwnedFrame {
     let queues = queues.to_string();
     let fields = [&topic_fields(topic, &queues)[..], &[("attributes", "+message.type=FIFO")]].concat();
     peer.ask(code::UPDATE_AND_CREATE_TOPIC, &fields, b"").await
 }
 
-async fn topic_config(peer: &Peer, topic: &str) -> Result<TopicConfig, i32> {
+pub async fn topic_config(peer: &Peer, topic: &str) -> Result<TopicConfig, i32> {
     let answer = peer.ask(code::GET_TOPIC_CONFIG, &[("topic", topic)], b"").await;
     match code_of(&answer) {
         0 => Ok(json_dialect::read(answer.command().body).unwrap()),
@@ -436,270 +429,4 @@ fn configuration_and_figures_can_be_read() {
         assert!(rates.starts_with("0.0 ") && !rates.ends_with(" 0.0"), "{rates}: nothing in the last 10 s");
         assert!(info.table["commitLogDiskRatio"].parse::<f64>().unwrap() >= 0.0);
     });
-}
-
-/// Commits rising offsets of four queues, and notes what was acknowledged.
-async fn commit_for_ever(rig: Rig, acked: Rc<RefCell<[i64; 4]>>, sent: Rc<RefCell<[i64; 4]>>) {
-    let peer = rig.connect();
-    for offset in 1.. {
-        for queue in 0..4 {
-            sent.borrow_mut()[queue] = offset;
-            let (queue_text, offset_text) = (queue.to_string(), offset.to_string());
-            let outcome = peer
-                .try_call(|out, opaque| {
-                    let code = code::UPDATE_CONSUMER_OFFSET;
-                    let mut writer = begin_request(out, Serialization::Json, code, opaque, 0);
-                    writer.ext("consumerGroup", "g").ext("topic", "t");
-                    writer.ext("queueId", &queue_text).ext("commitOffset", &offset_text);
-                    writer.finish(&[]).unwrap();
-                })
-                .await;
-            match outcome {
-                Ok(answer) if code_of(&answer) == 0 => acked.borrow_mut()[queue] = offset,
-                _ => return,
-            }
-        }
-    }
-}
-
-#[test]
-fn acknowledged_metadata_survives_crashes_and_never_goes_back() {
-    for seed in 0..24 {
-        let scene = Scene::new(seed);
-        let cores = 1 + (seed % 2) as usize;
-        scene.start(cores, |_| ());
-        scene.client(|rig| async move {
-            let peer = rig.connect();
-            assert_eq!(code_of(&make_topic(&peer, "t", 4).await), 0);
-            assert_eq!(code_of(&peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await), 0);
-        });
-        let (acked, sent) = (Rc::new(RefCell::new([0; 4])), Rc::new(RefCell::new([0; 4])));
-        for round in 0..3 {
-            let (acked_now, sent_now) = (acked.clone(), sent.clone());
-            let addr = scene.addr;
-            *sent.borrow_mut() = [0; 4];
-            *acked.borrow_mut() = [0; 4];
-            scene
-                .clients
-                .start(1, move |env| commit_for_ever(Rig { env, addr }, acked_now.clone(), sent_now.clone()));
-            let goal = 3 + (seed + round) as i64 % 17;
-            let reached = scene.world.run_until(|| acked.borrow()[3] >= goal, Duration::from_secs(60));
-            assert!(reached, "seed {seed}: {acked:?}");
-            // Somewhere inside the next commits.
-            scene.world.run_steps((seed * 7 + round * 13) % 90);
-            let kind = if (seed + round) % 3 == 0 { CrashKind::Process } else { CrashKind::PowerLoss };
-            scene.machine.crash(kind);
-            scene.clients.crash(CrashKind::Process);
-            scene.start(cores, |_| ());
-            let (acked, sent) = (*acked.borrow(), *sent.borrow());
-            scene.client(move |rig| async move {
-                let peer = rig.connect();
-                let topic = topic_config(&peer, "t").await.unwrap();
-                assert_eq!(topic.read_queue_nums, 4);
-                assert_eq!(topic.attributes["message.type"], "FIFO");
-                assert!(topic_config(&peer, "%RETRY%g").await.is_ok(), "seed {seed}");
-                for queue in 0..4 {
-                    let offset = committed(&peer, "g", "t", queue).await.unwrap();
-                    let (low, high) = (acked[queue as usize], sent[queue as usize]);
-                    assert!((low..=high).contains(&offset), "seed {seed}: {offset} not in {low}..={high}");
-                }
-            });
-        }
-        scene.stop();
-    }
-}
-
-#[test]
-fn oneway_commits_are_kept_within_a_moment_and_at_a_clean_end() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let cores = 1 + (seed % 2) as usize;
-        scene.start(cores, |_| ());
-        scene.client(|rig| async move {
-            let peer = rig.connect();
-            make_topic(&peer, "t", 4).await;
-            peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await;
-            oneway_commit(&peer, "5").await;
-            assert_eq!(committed(&peer, "g", "t", 0).await, Ok(5));
-            rig.env.sleep(Duration::from_secs(1)).await;
-        });
-        scene.machine.crash(CrashKind::PowerLoss);
-        scene.start(cores, |_| ());
-        scene.client(|rig| async move {
-            let peer = rig.connect();
-            assert_eq!(committed(&peer, "g", "t", 0).await, Ok(5));
-            oneway_commit(&peer, "6").await;
-            assert_eq!(committed(&peer, "g", "t", 0).await, Ok(6));
-        });
-        scene.stop();
-        scene.start(cores, |_| ());
-        scene.client(|rig| async move {
-            assert_eq!(committed(&rig.connect(), "g", "t", 0).await, Ok(6));
-        });
-        scene.stop();
-    }
-}
-
-#[test]
-fn an_offset_that_was_shown_survives_a_crash_at_once() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let cores = 1 + (seed % 2) as usize;
-        let kind = if seed % 3 == 0 { CrashKind::Process } else { CrashKind::PowerLoss };
-        scene.start(cores, |_| ());
-        for offset in [5i64, 6, 9] {
-            scene.client(move |rig| async move {
-                let peer = rig.connect();
-                make_topic(&peer, "t", 4).await;
-                peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &["t"])).await;
-                oneway_commit(&peer, &offset.to_string()).await;
-                assert_eq!(committed(&peer, "g", "t", 0).await, Ok(offset), "seed {seed}");
-            });
-            scene.machine.crash(kind);
-            scene.start(cores, |_| ());
-            scene.client(move |rig| async move {
-                assert_eq!(
-                    committed(&rig.connect(), "g", "t", 0).await,
-                    Ok(offset),
-                    "seed {seed}: went back"
-                );
-            });
-        }
-        scene.stop();
-    }
-}
-
-#[test]
-fn a_clean_restart_starts_from_a_snapshot_and_goes_on() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let cores = 1 + (seed % 2) as usize;
-        scene.start(cores, |_| ());
-        for round in 0..3u32 {
-            scene.client(move |rig| async move {
-                let peer = rig.connect();
-                for old in 0..round {
-                    let topic = topic_config(&peer, &format!("t{old}")).await.unwrap();
-                    assert_eq!(topic.read_queue_nums, old as i32 + 1, "seed {seed}");
-                    assert_eq!(committed(&peer, "g", &format!("t{old}"), 0).await, Ok(100 + i64::from(old)));
-                }
-                assert_eq!(topic_config(&peer, "gone").await, Err(17));
-                let topic = format!("t{round}");
-                assert_eq!(code_of(&make_topic(&peer, &topic, round + 1).await), 0);
-                assert_eq!(code_of(&make_topic(&peer, "gone", 1).await), 0);
-                peer.ask(code::HEART_BEAT, &[], &beat("c1", "g", &[&topic])).await;
-                assert_eq!(code_of(&commit(&peer, "g", &topic, 0, 100 + i64::from(round)).await), 0);
-                peer.ask(code::DELETE_TOPIC_IN_BROKER, &[("topic", "gone")], b"").await;
-            });
-            match round {
-                // What was journalled behind the snapshot of the round before.
-                1 => scene.machine.crash(CrashKind::PowerLoss),
-                _ => scene.stop(),
-            }
-            scene.start(cores, |_| ());
-        }
-        scene.stop();
-        assert!(
-            scene.machine.files().iter().any(|(path, _)| path.ends_with("SNAPSHOT")),
-            "no snapshot was taken"
-        );
-    }
-}
-
-async fn oneway_commit(peer: &Peer, offset: &str) {
-    let encode = |out: &mut Vec<u8>, opaque| {
-        let mut writer = begin_request(out, Serialization::Json, code::UPDATE_CONSUMER_OFFSET, opaque, 2);
-        writer.ext("consumerGroup", "g").ext("topic", "t").ext("queueId", "0").ext("commitOffset", offset);
-        writer.finish(&[]).unwrap();
-    };
-    peer.client.send(encode, Duration::from_secs(10)).await.unwrap();
-}
-
-#[test]
-fn a_new_topic_is_registered_before_its_sender_is_answered() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let names = [name_server::start(&scene, "names-1"), name_server::start(&scene, "names-2")];
-        *scene.name_servers.borrow_mut() = names.iter().map(|server| server.as_configured()).collect();
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        // The broker is ready when one of them knows it.
-        assert!(
-            names.iter().any(|server| server.knows("TBW102") && server.knows("DefaultCluster")),
-            "seed {seed}"
-        );
-        let all = scene.world.run_until(|| names.iter().all(|s| s.knows("TBW102")), Duration::from_secs(1));
-        assert!(all, "seed {seed}");
-        // Their answers are on the way.
-        scene.world.run_for(Duration::from_millis(100));
-        let known = Rc::new(Cell::new(false));
-        let (seen, names_now) = (known.clone(), names.clone());
-        scene.client(move |rig| async move {
-            let peer = rig.connect();
-            assert_eq!(peer.send(send_header("fresh", 0, ""), b"m").await.code, 0);
-            seen.set(names_now.iter().all(|server| server.knows("fresh")));
-        });
-        assert!(known.get(), "seed {seed}");
-
-        // One that is down delays nobody, and gets everything when it is back.
-        names[0].crash();
-        scene.client(|rig| async move {
-            let peer = rig.connect();
-            rig.env.sleep(Duration::from_secs(3)).await;
-            let start = rig.env.monotonic_ns();
-            assert_eq!(peer.send(send_header("later", 0, ""), b"m").await.code, 0);
-            let took = Duration::from_nanos(rig.env.monotonic_ns() - start);
-            assert!(took < Duration::from_millis(900), "took {took:?}");
-        });
-        assert!(names[1].knows("later"));
-        names[0].restart();
-        let told = scene
-            .world
-            .run_until(|| names[0].knows("later") && names[0].knows("fresh"), Duration::from_secs(15));
-        assert!(told, "seed {seed}");
-        scene.stop();
-        assert!(names.iter().all(|server| server.unregistered()), "seed {seed}");
-    }
-}
-
-/// A name is looked up for each connection: a name server may get its name late, or move.
-#[test]
-fn a_name_server_is_found_under_its_name_once_it_has_one() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let early = name_server::start(&scene, "early");
-        *scene.name_servers.borrow_mut() = vec![NameServer::new("late:9876"), early.as_configured()];
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        scene.world.run_for(Duration::from_secs(20));
-        assert!(early.knows("TBW102"), "seed {seed}");
-        let late = name_server::start(&scene, "late");
-        let told = scene.world.run_until(|| late.knows("TBW102"), Duration::from_secs(15));
-        assert!(told, "seed {seed}");
-        scene.stop();
-    }
-}
-
-#[test]
-fn changes_that_overtake_each_other_all_reach_the_name_server() {
-    for seed in 0..SEEDS {
-        let scene = Scene::new(seed);
-        let server = name_server::start(&scene, "names");
-        *scene.name_servers.borrow_mut() = vec![server.as_configured()];
-        scene.start(1 + (seed % 2) as usize, |_| ());
-        scene.client(|rig| async move {
-            for queues in 1..=8 {
-                let peers = [rig.connect(), rig.connect(), rig.connect()];
-                let [a, b, c] = &peers;
-                let two = futures_lite::future::zip(make_topic(a, "a", queues), make_topic(b, "b", queues));
-                let ((one, two), three) = futures_lite::future::zip(two, make_topic(c, "c", queues)).await;
-                assert_eq!([&one, &two, &three].map(code_of), [0; 3]);
-            }
-        });
-        for topic in ["a", "b", "c"] {
-            assert_eq!(server.queues(topic), Some(8), "seed {seed}, topic {topic}");
-        }
-        // A beat repeats what is known; it takes nothing back.
-        scene.world.run_for(Duration::from_secs(70));
-        assert_eq!(server.queues("a"), Some(8));
-        scene.stop();
-    }
 }
