@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -37,6 +38,10 @@ pub struct Limits {
     pub sync_us: (f64, f64),
     /// The same with 512 KiB: 512 messages of 1 KiB that wait for one sync.
     pub group_sync_us: (f64, f64),
+    /// Both again while a thread on the load's CPU does nothing but read the clock: a virtual device is the work of the host's
+    /// CPUs, which the guest's busy CPUs leave less of, and its interrupts come late.
+    pub busy_sync_us: (f64, f64),
+    pub busy_group_sync_us: (f64, f64),
     /// A thread on the server's CPU that does nothing but read the clock, while one on the other CPU does the same: percent
     /// of its time in pauses of over 1 ms, and the longest pause in microseconds. No process on it can do better.
     pub pauses: (f64, f64),
@@ -50,7 +55,9 @@ impl Limits {
     pub fn measure(dir: &Path, server_cpu: usize, load_cpu: usize) -> Result<Self> {
         let file = dir.join("limits");
         let (disk_write_gb_s, disk_read_gb_s) = sequential(&file)?;
-        let (sync_us, group_sync_us) = (syncs(&file, BLOCK)?, syncs(&file, GROUP)?);
+        let both = || Ok::<_, anyhow::Error>((syncs(&file, BLOCK)?, syncs(&file, GROUP)?));
+        let (sync_us, group_sync_us) = on_cpu(server_cpu, both)?;
+        let (busy_sync_us, busy_group_sync_us) = on_cpu(server_cpu, || beside_a_busy_thread(load_cpu, both))?;
         let pauses = pauses(server_cpu, load_cpu)?;
         std::fs::remove_file(&file)?;
         let (loopback_gb_s, loopback_us) = loopback(server_cpu, load_cpu)?;
@@ -60,6 +67,8 @@ impl Limits {
             loopback_us,
             sync_us,
             group_sync_us,
+            busy_sync_us,
+            busy_group_sync_us,
             pauses,
             disk_read_gb_s,
             disk_write_gb_s,
@@ -151,6 +160,29 @@ fn pin(cpu: usize) -> Result<()> {
     set.set(cpu)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)
         .with_context(|| format!("use CPU {cpu}"))
+}
+
+/// Runs `work` on a thread of its own that is pinned there.
+fn on_cpu<R: Send>(cpu: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    let pinned = || pin(cpu).and_then(|()| work());
+    std::thread::scope(|scope| scope.spawn(pinned).join().expect("no panic"))
+}
+
+/// Runs `work` while a thread on `cpu` is busy.
+fn beside_a_busy_thread<R>(cpu: usize, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            pin(cpu)?;
+            while !done.load(Ordering::Relaxed) {
+                std::hint::black_box(Instant::now());
+            }
+            Ok(())
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        busy.join().expect("no panic").and(result)
+    })
 }
 
 /// Looks at the clock without a break and notes how far its steps are.

@@ -102,6 +102,14 @@ pub trait File: Clone + 'static {
     }
     /// Writes all of `buf`; gives it back for reuse. Durable after [`File::sync`].
     async fn write_at(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf>;
+    /// Writes all of `buf` and makes it durable, in one operation where the system has one: two operations are two turns of
+    /// a core, which a lone write waits for. It says nothing of earlier writes. After an error nothing is known of any write since
+    /// the last success.
+    async fn write_synced(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf> {
+        let buf = self.write_at(pos, buf).await?;
+        self.sync().await?;
+        Ok(buf)
+    }
     /// Writes a range of the ring without copying it. The caller keeps the range unchanged until this
     /// returns, except for bytes past the end of the last sealed batch in the last block.
     async fn write_region(&self, pos: u64, region: &Self::Region, range: Range<usize>) -> io::Result<()>;

@@ -211,8 +211,9 @@ pub const BATCH_RING_SHARE: u64 = 2;
 pub const FLUSH_GROUP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Up to here a segment write is copied into one buffer instead of going as two operations (whole
-/// blocks from the ring, last block from a copy): the copy costs less than the second operation.
-pub const FLUSH_COPY_BYTES_MAX: u64 = 64 * 1024;
+/// blocks from the ring, last block from a copy): the copy costs less than the second operation. 512 messages of 1 KiB
+/// in flight with SYNC_FLUSH: a group took 1.75 ms copied and 2.2 ms not.
+pub const FLUSH_COPY_BYTES_MAX: u64 = 512 * 1024;
 
 /// Unsynced bytes of a ring that start a drain before the flush interval is over, as a divisor of the
 /// ring: appends never wait for a drain that has not begun.

@@ -3,7 +3,7 @@
 //! Owns: reads of segments for consumers that are behind. One that reads on through the log shares chunks with the others
 //! (`read_ahead`); for another, neighbours are read together, several reads at once.
 //! Invariants: every record from a segment is checked against the crc32c in its index entry before it is handed
-//! out; bytes in the ring need no check.
+//! out; bytes in the ring need no check. Nothing is read from a segment that was not written to it.
 //! On failure: a damaged record is left out and reported; if nothing is left of a plan, `InvalidData`. An I/O
 //! error is the caller's to answer; it does not latch the shard, which a read cannot harm.
 
@@ -112,6 +112,19 @@ impl<E: Env> Inner<E> {
         Ok(chosen)
     }
 
+    /// Waits until segments have the log up to `end`: a record whose beginning has left the ring may go on behind what was written,
+    /// where a large group was cut or where a ring was taken over. A latched shard does not get there.
+    pub async fn in_segments(&self, end: u64) -> io::Result<()> {
+        assert!(end <= self.closed.get(), "only what the log has is waited for");
+        while self.written.get() < end {
+            if let Some(latched) = &*self.latched.borrow() {
+                return Err(io::Error::other(latched.to_string()));
+            }
+            self.written.moved().await;
+        }
+        Ok(())
+    }
+
     /// Gives the messages to `take` until it has enough; the number of those that are damaged.
     async fn fetch_cold(
         &self,
@@ -119,6 +132,9 @@ impl<E: Env> Inner<E> {
         list: &[Expected],
         mut take: impl FnMut(&Expected, RecordBytes) -> ControlFlow<()>,
     ) -> io::Result<usize> {
+        if let Some(end) = list.iter().map(|wanted| wanted.position + u64::from(wanted.size)).max() {
+            self.in_segments(end).await?;
+        }
         let file = self.segments.file(&self.env, segment).await?;
         let base = self.segments.base(segment.number);
         let written = self.written.get();

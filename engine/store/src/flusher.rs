@@ -81,16 +81,24 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     let base = inner.segments.base(inner.segments.number_of(from));
     let began = inner.env.monotonic_ns();
     inner.ring.raise_doubt();
-    write_range(inner, &file, base, from, target).await?;
+    // Where nobody waits for the write alone, a group of one buffer is written and synced by one operation.
+    let at_once = inner.ring_is_memory && target - from <= FLUSH_COPY_BYTES_MAX;
+    if at_once {
+        file.write_synced(from - base, copy_of(inner, from, target)).await?;
+    } else {
+        write_range(inner, &file, base, from, target).await?;
+    }
     // A latch that was set meanwhile (another operation failed) must not be followed by acknowledgements.
     if inner.is_latched() {
         return Ok(());
     }
     inner.written.advance(target);
     add(&inner.counters.segment_writes, 1);
-    file.sync().await?;
-    if inner.is_latched() {
-        return Ok(());
+    if !at_once {
+        file.sync().await?;
+        if inner.is_latched() {
+            return Ok(());
+        }
     }
     inner.ring.end_doubt(target);
     add(&inner.counters.syncs, 1);
@@ -123,6 +131,10 @@ async fn segment_for<E: Env>(inner: &Inner<E>, position: u64) -> Option<FileOf<E
     }
 }
 
+fn copy_of<E: Env>(inner: &Inner<E>, from: u64, to: u64) -> AlignedBuf {
+    inner.ring.read(from, (to - from) as usize, AlignedBuf::copy_of)
+}
+
 async fn write_range<E: Env>(
     inner: &Inner<E>,
     file: &FileOf<E>,
@@ -130,9 +142,8 @@ async fn write_range<E: Env>(
     from: u64,
     target: u64,
 ) -> io::Result<()> {
-    let copy = |start: u64| inner.ring.read(start, (target - start) as usize, AlignedBuf::copy_of);
     if target - from <= FLUSH_COPY_BYTES_MAX {
-        file.write_at(from - base, copy(from)).await?;
+        file.write_at(from - base, copy_of(inner, from, target)).await?;
         return Ok(());
     }
     let whole = target - target % BLOCK_U64;
@@ -141,7 +152,7 @@ async fn write_range<E: Env>(
     if whole == target {
         return blocks.await;
     }
-    let tail = file.write_at(whole - base, copy(whole));
+    let tail = file.write_at(whole - base, copy_of(inner, whole, target));
     let (blocks, tail) = zip(blocks, tail).await;
     blocks.and(tail.map(drop))
 }

@@ -113,6 +113,7 @@ impl<E: Env> Inner<E> {
         let Some(segment) = self.segments.get(number).filter(|_| end <= base + self.segments.bytes) else {
             return Ok(None);
         };
+        self.in_segments(end).await?;
         let file = self.segments.file(&self.env, &segment).await?;
         read_exact::<E>(&file, base, position, len).await.map(Some)
     }

@@ -1,7 +1,9 @@
 //! Keeps the next segment ready before the log reaches it.
 //!
 //! Owns: creating segment files, the next one well before it is needed: a recycled file is renamed, else
-//! a new one is allocated (see [`crate::StoreConfig::blocks`]).
+//! a new one is allocated. With `Blocks::Write` (see [`crate::StoreConfig::blocks`]) zeros are then written to it, in step
+//! with the log: all at once they would take the device from the syncs that somebody waits for. What is not done when
+//! the log comes near stays reserved, and so does a segment that the log waits for already.
 //! Invariants: a `.seg` file always has its full length; an allocation that a crash interrupted leaves only a
 //! `.tmp` file, which is removed at the next open.
 //! On failure: no room on the disk makes appends fail that need the segment, until an attempt succeeds; any
@@ -12,7 +14,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use ringmq_io::{Disk, Env, File, OpenMode};
+use ringmq_io::limits::PREALLOCATE_STEP_BYTES;
+use ringmq_io::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode};
 
 use crate::envelope::{create_anew, temporary_name};
 use crate::inner::Inner;
@@ -40,7 +43,7 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
             inner.provision.wait().await;
             continue;
         }
-        match add_segment(&inner.env, &inner.segments, next).await {
+        match make_ready(&inner, next).await {
             Ok(()) => {
                 if inner.no_segment.replace(false) {
                     tracing::info!(shard = inner.id.shard, "disk has room for a segment again");
@@ -59,8 +62,23 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
     }
 }
 
-/// Makes segment `number` and adds it to the list.
+/// Makes segment `number`, its blocks written as far as there is time for it, and adds it to the list.
+async fn make_ready<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
+    add(&inner.env, &inner.segments, number, async |file| write_ahead(inner, file, number).await).await
+}
+
+/// Makes segment `number` at once and adds it to the list.
 pub async fn add_segment<E: Env>(env: &E, segments: &Segments<E>, number: u32) -> io::Result<()> {
+    add(env, segments, number, async |_| Ok(())).await
+}
+
+/// `prepare` is given a file that was allocated, before it becomes a segment.
+async fn add<E: Env>(
+    env: &E,
+    segments: &Segments<E>,
+    number: u32,
+    prepare: impl AsyncFnOnce(&FileOf<E>) -> io::Result<()>,
+) -> io::Result<()> {
     let path = segments.path(number, "seg");
     let disk = env.disk();
     let recycled = disk
@@ -71,7 +89,7 @@ pub async fn add_segment<E: Env>(env: &E, segments: &Segments<E>, number: u32) -
     if let Some(entry) = recycled {
         disk.rename(&segments.dir.join(&entry.name), &path).await?;
     } else {
-        allocate::<E>(env, segments, &path).await?;
+        allocate::<E>(env, segments, &path, prepare).await?;
     }
     disk.sync_dir(&segments.dir).await?;
     let file = disk.open(&path, OpenMode::Write).await?;
@@ -79,11 +97,53 @@ pub async fn add_segment<E: Env>(env: &E, segments: &Segments<E>, number: u32) -
     Ok(())
 }
 
-async fn allocate<E: Env>(env: &E, segments: &Segments<E>, path: &std::path::Path) -> io::Result<()> {
+/// How many bytes of segment `number` should have been written by now; `None` when there is no time left for more.
+fn written_ahead<E: Env>(inner: &Inner<E>, number: u32) -> Option<u64> {
+    let bytes = inner.segments.bytes;
+    // Of the segment before it.
+    let filled = (inner.closed.get() + bytes).saturating_sub(inner.segments.base(number));
+    let (begin, end) = (bytes / AHEAD_SHARE, bytes / 8 * 7);
+    let due = filled.saturating_sub(begin) as u128 * u128::from(bytes) / u128::from(end - begin);
+    (filled < bytes / 16 * 15).then_some((due as u64).min(bytes))
+}
+
+async fn write_ahead<E: Env>(inner: &Inner<E>, file: &FileOf<E>, number: u32) -> io::Result<()> {
+    if inner.segments.blocks != Blocks::Write {
+        return Ok(());
+    }
+    // Rings, and so segments, are multiples of 256 KiB: a sixteenth is whole blocks.
+    let step = (inner.segments.bytes / 16).min(PREALLOCATE_STEP_BYTES as u64);
+    assert!(step.is_multiple_of(BLOCK as u64));
+    let mut zeros = AlignedBuf::zeroed(step as usize);
+    let mut written = 0;
+    while written < inner.segments.bytes && !inner.is_ending() {
+        let step = step.min(inner.segments.bytes - written);
+        match written_ahead(inner, number) {
+            None => break,
+            Some(due) if due < written + step => inner.provision.wait().await,
+            Some(_) => {
+                if zeros.len() as u64 != step {
+                    zeros = AlignedBuf::zeroed(step as usize);
+                }
+                zeros = file.write_at(written, zeros).await?;
+                written += step;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn allocate<E: Env>(
+    env: &E,
+    segments: &Segments<E>,
+    path: &std::path::Path,
+    prepare: impl AsyncFnOnce(&FileOf<E>) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = temporary_name(path);
     let file: FileOf<E> = create_anew(env.disk(), &temporary).await?;
     let allocated = async {
-        file.preallocate(segments.bytes, segments.blocks).await?;
+        file.preallocate(segments.bytes, Blocks::Reserve).await?;
+        prepare(&file).await?;
         file.sync().await
     };
     if let Err(error) = allocated.await {

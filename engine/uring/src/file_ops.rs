@@ -68,10 +68,10 @@ impl UringFile {
         )
     }
 
-    async fn write_all(&self, pos: u64, mut buf: AlignedBuf) -> io::Result<AlignedBuf> {
+    async fn write_all(&self, pos: u64, mut buf: AlignedBuf, synced: bool) -> io::Result<AlignedBuf> {
         let mut done = 0;
         while done < buf.len() {
-            let (result, op) = self.0.driver.run(Op::Write { fd: self.fd(), pos, buf, done }).await;
+            let (result, op) = self.0.driver.run(Op::Write { fd: self.fd(), pos, buf, done, synced }).await;
             let Op::Write { buf: back, .. } = op else { unreachable!("a write") };
             buf = back;
             done += self.progress("write", pos, done, result)?;
@@ -107,7 +107,7 @@ impl UringFile {
             if step < zeros.len() {
                 zeros = AlignedBuf::zeroed(step);
             }
-            zeros = self.write_all(pos, zeros).await?;
+            zeros = self.write_all(pos, zeros, false).await?;
             pos += step as u64;
         }
         Ok(())
@@ -149,7 +149,12 @@ impl File for UringFile {
 
     async fn write_at(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf> {
         assert_aligned(pos, buf.len());
-        self.write_all(pos, buf).await
+        self.write_all(pos, buf, false).await
+    }
+
+    async fn write_synced(&self, pos: u64, buf: AlignedBuf) -> io::Result<AlignedBuf> {
+        assert_aligned(pos, buf.len());
+        self.write_all(pos, buf, true).await
     }
 
     async fn write_region(&self, pos: u64, region: &UringRegion, range: Range<usize>) -> io::Result<()> {

@@ -68,11 +68,13 @@ pub(crate) enum Op {
         buf: AlignedBuf,
         done: usize,
     },
+    /// `synced`: done when the device has it for good (RWF_DSYNC).
     Write {
         fd: Rc<RingFd>,
         pos: u64,
         buf: AlignedBuf,
         done: usize,
+        synced: bool,
     },
     /// From memory that lives as long as the process; `slot` names its registration.
     WriteMapped {
@@ -127,11 +129,12 @@ impl Op {
                     .offset(*pos + *done as u64)
                     .build()
             }
-            Op::Write { fd, pos, buf, done } => {
+            Op::Write { fd, pos, buf, done, synced } => {
                 let rest = &buf[*done..];
                 let len = rest.len().min(TRANSFER_MAX) as u32;
                 opcode::Write::new(types::Fd(fd.raw()), rest.as_ptr(), len)
                     .offset(*pos + *done as u64)
+                    .rw_flags(if *synced { libc::RWF_DSYNC } else { 0 })
                     .build()
             }
             Op::WriteMapped { fd, pos, from, len, slot: Some(slot) } => {

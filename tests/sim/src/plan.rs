@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringmq_io::Blocks;
 use ringmq_simenv::{CrashKind, Faults, Rng};
 use ringmq_store::StoreConfig;
 
@@ -88,6 +89,10 @@ impl Plan {
         config.ring_bytes = 256 * 1024;
         config.segment_bytes = [256, 512, 1024][rng.index(3)] * 1024;
         config.flush_interval = Duration::from_millis(rng.within(1..=100));
+        // Not drawn, so that all else of a seed stays as it was.
+        if config.segment_bytes == 512 * 1024 {
+            config.blocks = Blocks::Write;
+        }
         if rng.below(3) == 0 {
             config.retention.max_bytes = Some(3 * config.segment_bytes);
             config.retention.interval = Duration::from_millis(50);

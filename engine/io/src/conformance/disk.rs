@@ -15,6 +15,7 @@ pub async fn all<E: Env>(env: &E, dir: &Path) {
     preallocation_keeps_and_zeroes(env, dir).await;
     truncation_cuts(env, dir).await;
     operations_run_at_the_same_time(env, dir).await;
+    a_synced_write_is_there(env, dir).await;
     a_dropped_write_does_no_harm(env, dir).await;
     rename_replaces(env, dir).await;
     directories_list_sorted(env, dir).await;
@@ -97,6 +98,16 @@ pub async fn a_read_past_the_end_fails<E: Env>(env: &E, dir: &Path) {
         let error = file.read_at(pos, len).await.expect_err("past the end");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
     }
+}
+
+/// A write that is synced at once is there, in place of what was, and past the end it makes the file longer.
+pub async fn a_synced_write_is_there<E: Env>(env: &E, dir: &Path) {
+    let file = create(env, &fresh(env, dir, "synced").await.join("a")).await;
+    file.write_at(0, filled(2 * BLOCK, 1)).await.expect("a write");
+    let given = file.write_synced(BLOCK as u64, filled(3 * BLOCK, 2)).await.expect("a synced write");
+    assert_eq!((given.len(), file.len()), (3 * BLOCK, 4 * BLOCK as u64), "the buffer comes back");
+    let read = file.read_at(0, 4 * BLOCK).await.expect("a read");
+    assert!(read[..BLOCK].iter().all(|b| *b == 1) && read[BLOCK..].iter().all(|b| *b == 2));
 }
 
 /// Preallocation grows the file with zeros and keeps what was in it.

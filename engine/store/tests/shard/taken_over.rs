@@ -135,3 +135,39 @@ fn what_a_failed_sync_left_is_written_again() {
         nothing_lost_by_power(&world, &host, &config, 10);
     }
 }
+
+/// Of a ring that was taken over, less than a message may be known to be in segments. When appends go over its beginning, it is
+/// in neither as a whole: a reader waits for the flush, and does not take what is on the disk for it.
+#[test]
+fn a_message_that_is_half_in_the_ring_is_read_when_it_was_written() {
+    const SYNC: Duration = Duration::from_secs(5);
+    let world = World::new(63);
+    let host = world.host("broker");
+    let config = StoreConfig { flush_interval: Duration::from_millis(100), ..small_config("/data") };
+    let first = config.clone();
+    let ends = world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        crate::damage::send(&env, &shard, 30).await;
+        ten_more(&shard).await;
+        shard.synced().get()
+    });
+    let mut slow = Faults::none();
+    slow.disk.slow_sync = 1.0;
+    slow.disk.slow_sync_time = SYNC;
+    host.set_faults(slow);
+    reopened(&world, &host, &config, move |env, shard, report| async move {
+        let synced = shard.synced().get();
+        assert!(report.kept_in_ring > 0 && synced < ends, "{report:?}");
+        let queue = shard.queue(QUEUE.0, QUEUE.1);
+        let began = env.monotonic_ns();
+        // Until the ring is full, which takes no time.
+        while shard.append(queue, &tagged(parts(QUEUE.0, &body(40), ""), 0)).is_ok() {}
+        let read = read_all(&shard, QUEUE).await.unwrap();
+        for (offset, record) in read.range(..40) {
+            assert!(record.windows(8).any(|part| part == offset.to_be_bytes()), "message {offset}");
+        }
+        assert_eq!(read.range(..40).count(), 40, "none is passed over");
+        assert!(env.monotonic_ns() - began >= SYNC.as_nanos() as u64 / 2, "the flush was waited for");
+        assert_eq!(shard.stats().damaged_records, 0);
+    });
+}
