@@ -171,7 +171,7 @@ pub enum Answer {
     Earliest(Result<Option<i64>, String>),
     Seen(Result<Vec<Seen>, String>),
     /// With the queue's state; `None` if the queue never had a message.
-    Index(Option<(QueueState, Vec<Indexed>)>),
+    Index(Result<Option<(QueueState, Vec<Indexed>)>, String>),
     Created(Result<(), Refusal>),
     Offset(Result<u64, String>),
     Noted,
@@ -183,7 +183,7 @@ pub enum Answer {
     Recalled(Result<u64, Refusal>),
     Claimed(Result<Verdict, Refusal>),
     /// `None`: more than were asked for at most.
-    RecentKeys(Option<Vec<RecentKey>>),
+    RecentKeys(Result<Option<Vec<RecentKey>>, String>),
     Earlier(Result<Option<Earlier>, Refusal>),
 }
 

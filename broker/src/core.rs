@@ -383,7 +383,8 @@ impl<E: Env> Core<E> {
             }
             Question::LookAtQueues { topic, looks } => Answer::Seen(self.look_here(&topic, &looks).await),
             Question::Index { topic, queue_id, from, count } => {
-                Answer::Index(self.index_here(&topic, queue_id, from, count))
+                let found = self.index_here(&topic, queue_id, from, count).await;
+                Answer::Index(found.map_err(|error| error.to_string()))
             }
             Question::Earliest => Answer::Earliest(self.earliest_here().await),
             Question::Expire => {
@@ -418,7 +419,8 @@ impl<E: Env> Core<E> {
                 Answer::Claimed(self.claim_here(&topic, window_ms, hash, not).await)
             }
             Question::RecentKeys { topic, since_ms, home, max } => {
-                Answer::RecentKeys(self.recent_keys_here(&topic, since_ms, home, max).await)
+                let found = self.recent_keys_here(&topic, since_ms, home, max).await;
+                Answer::RecentKeys(found.map_err(|error| error.to_string()))
             }
             Question::Earlier { physical, sought } => {
                 Answer::Earlier(self.earlier_here(physical, &sought).await)
@@ -481,19 +483,20 @@ impl<E: Env> Core<E> {
         Ok(earliest)
     }
 
-    fn index_here(
+    async fn index_here(
         &self,
         topic: &str,
         queue_id: u32,
         from: u64,
         count: u32,
-    ) -> Option<(QueueState, Vec<Indexed>)> {
+    ) -> std::io::Result<Option<(QueueState, Vec<Indexed>)>> {
         let shard = self.placement.shard_of(topic, queue_id);
         let shard = &self.local(shard).expect("a queue's core has its shard").shard;
-        let queue = shard.find_queue(topic, queue_id)?;
+        let Some(queue) = shard.find_queue(topic, queue_id) else { return Ok(None) };
+        shard.make_legible(queue, from, count).await?;
         let mut entries = Vec::new();
         shard.look(queue, from, count, |entry| entries.push(entry));
-        Some((self.queue_state(topic, queue_id), entries))
+        Ok(Some((self.queue_state(topic, queue_id), entries)))
     }
 
     async fn offset_at(&self, topic: &str, queue_id: u32, ms: i64) -> std::io::Result<u64> {

@@ -109,6 +109,12 @@ const SHARDS: &[(&str, Kind, &str, OfShard)] = &[
         s.stats.damaged_records
     }),
     (
+        "ringmq_shard_mended_blocks_total",
+        Kind::Counter,
+        "Damaged blocks of sealed indexes made anew from their segment",
+        |s| s.stats.mended_blocks,
+    ),
+    (
         "ringmq_shard_quarantined_ranges",
         Kind::Gauge,
         "Damaged ranges of the log set aside at the start",

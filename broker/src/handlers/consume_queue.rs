@@ -14,6 +14,7 @@ use ringmq_wire::json_dialect::{self, ConsumeQueue, ConsumeQueueData};
 use super::queue::bad_header;
 use crate::ask::{Answer, Question};
 use crate::control::Control;
+use crate::reply::Refusal;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
@@ -45,8 +46,10 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         let Answer::Index(found) = control.core.ask(home, question).await else {
             unreachable!("asked for an index");
         };
-        let Some((state, entries)) = found else {
-            return responder.refuse(response_code::SYSTEM_ERROR, &missing);
+        let (state, entries) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return responder.refuse(response_code::SYSTEM_ERROR, &missing),
+            Err(error) => return responder.refuse_with(&Refusal::unreadable(error)),
         };
         let wanted = body.subscription_data.as_ref();
         let passes = |code: i64| {

@@ -319,6 +319,9 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
         ReadOutcome::BeforeStart => {
             (response_code::PULL_OFFSET_MOVED, shard.bounds(pull.queue).min, "OFFSET_TOO_SMALL")
         }
+        ReadOutcome::Damaged { segment } => {
+            return answer_mended(core, shard, segment, pull, responder, patience);
+        }
     };
     if code == response_code::PULL_NOT_FOUND
         && let Some(patience) = patience
@@ -343,6 +346,38 @@ pub(crate) fn answer_again<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Re
     answer(core, pull, responder, None);
 }
 
+/// The index is damaged there: it is made whole from the segment first.
+fn answer_mended<E: Env>(
+    core: &Rc<Core<E>>,
+    shard: &Shard<E>,
+    segment: u32,
+    pull: Pull,
+    responder: Responder<E>,
+    patience: Option<Duration>,
+) {
+    let Ok(under_way) = begin_cold_read(core) else { return refuse_cold_read(core, responder) };
+    let (core, shard) = (core.clone(), shard.clone());
+    core.env.clone().spawn(Class::ColdRead, async move {
+        let mended = shard.mend(segment).await;
+        drop(under_way);
+        match mended {
+            Ok(()) => answer(&core, pull, responder, patience),
+            Err(error) => responder.refuse_with(&Refusal::unreadable(error)),
+        }
+    });
+}
+
+fn begin_cold_read<E: Env>(core: &Rc<Core<E>>) -> Result<UnderWay<E>, u64> {
+    UnderWay::begin(core, |counters| &counters.cold_reads, COLD_READS_PER_CORE_MAX)
+}
+
+fn refuse_cold_read<E: Env>(core: &Rc<Core<E>>, responder: Responder<E>) {
+    let remark =
+        format!("[RINGMQ_BUSY] {COLD_READS_PER_CORE_MAX} reads from disk are under way on this core");
+    add(&core.counters.full.cold_reads, 1);
+    responder.refuse(response_code::SYSTEM_BUSY, &remark);
+}
+
 fn answer_found<E: Env>(
     core: &Rc<Core<E>>,
     shard: &Shard<E>,
@@ -360,14 +395,7 @@ fn answer_found<E: Env>(
         }
         return;
     }
-    let Ok(under_way) = UnderWay::begin(core, |counters| &counters.cold_reads, COLD_READS_PER_CORE_MAX)
-    else {
-        let remark =
-            format!("[RINGMQ_BUSY] {COLD_READS_PER_CORE_MAX} reads from disk are under way on this core");
-        add(&core.counters.full.cold_reads, 1);
-        responder.refuse(response_code::SYSTEM_BUSY, &remark);
-        return;
-    };
+    let Ok(under_way) = begin_cold_read(core) else { return refuse_cold_read(core, responder) };
     let (core, shard) = (core.clone(), shard.clone());
     core.env.clone().spawn(Class::ColdRead, async move {
         let fetched = fetch(&shard, &pull, plan, limits).await;

@@ -207,14 +207,24 @@ impl<E: Env> Core<E> {
             let length_ms = window.length_ms.get();
             let since_ms = self.env.now_ms() - length_ms;
             for core in 0..self.placement.cores() {
-                let question = Question::RecentKeys {
-                    topic: window.topic.clone(),
-                    since_ms,
-                    home: self.env.core(),
-                    max: ONCE_KEYS_PER_CORE_MAX.saturating_sub(self.once.keys.get()),
+                let found = loop {
+                    let question = Question::RecentKeys {
+                        topic: window.topic.clone(),
+                        since_ms,
+                        home: self.env.core(),
+                        max: ONCE_KEYS_PER_CORE_MAX.saturating_sub(self.once.keys.get()),
+                    };
+                    match self.ask(core, question).await {
+                        Answer::RecentKeys(Ok(found)) => break found,
+                        Answer::RecentKeys(Err(error)) => {
+                            tracing::error!(topic = window.topic, %error, "keys of the last messages cannot be read");
+                        }
+                        other => unreachable!("asked for keys, was answered {other:?}"),
+                    }
+                    self.env.sleep(FORGET_EVERY).await;
                 };
-                match self.ask(core, question).await {
-                    Answer::RecentKeys(Some(found)) => {
+                match found {
+                    Some(found) => {
                         for some in found.chunks(STORE_ITEMS_PER_TURN) {
                             self.once.change(&window, |keys| {
                                 some.iter()
@@ -223,8 +233,7 @@ impl<E: Env> Core<E> {
                             self.env.yield_now().await;
                         }
                     }
-                    Answer::RecentKeys(None) => reading = Reading::TooMany,
-                    other => unreachable!("asked for keys, was answered {other:?}"),
+                    None => reading = Reading::TooMany,
                 }
             }
             // It may have been made longer meanwhile.
@@ -249,18 +258,18 @@ impl<E: Env> Core<E> {
         since_ms: i64,
         home: usize,
         max: usize,
-    ) -> Option<Vec<RecentKey>> {
+    ) -> std::io::Result<Option<Vec<RecentKey>>> {
         let mut found = Vec::new();
         // Of all messages a share is at home there; the bound is checked again below.
         let most = max.saturating_mul(self.placement.cores());
         for local in self.local_shards() {
-            let keys = local.shard.recent_keys(topic, since_ms, most).await?;
+            let Some(keys) = local.shard.recent_keys(topic, since_ms, most).await? else { return Ok(None) };
             for some in keys.chunks(STORE_ITEMS_PER_TURN) {
                 found.extend(some.iter().filter(|key| self.home_of_key(key.hash) == home));
                 self.env.yield_now().await;
             }
         }
-        (found.len() <= max).then_some(found)
+        Ok((found.len() <= max).then_some(found))
     }
 
     /// Forgets what is older than its window, as long as there are windows.

@@ -88,6 +88,7 @@ impl<E: Env> Book<E> {
         let mut first_at = None;
         let mut at = floor;
         while at < bounds.max {
+            self.shard.make_legible(self.waiting, at, STORE_ITEMS_PER_TURN as u32).await?;
             at = self.shard.look(self.waiting, at, STORE_ITEMS_PER_TURN as u32, |entry| {
                 first_at.get_or_insert(entry.physical);
                 set.mark(entry.queue_offset);
@@ -122,6 +123,7 @@ impl<E: Env> Book<E> {
         let (mut low, mut high) = (bounds.min, bounds.max);
         while low < high {
             let middle = low + (high - low) / 2;
+            self.shard.make_legible(self.done, middle, 1).await?;
             // What is lost to damage is taken for new: the walk begins too early rather than too late.
             let mut before = false;
             self.shard.look(self.done, middle, 1, |entry| before = entry.physical < physical);
@@ -143,8 +145,13 @@ impl<E: Env> Book<E> {
     /// Reads done records from `offset` on, at most `max`; gives where to go on.
     async fn read_done(&self, offset: u64, max: u32, mut each: impl FnMut(Done)) -> io::Result<u64> {
         let limits = ReadLimits { max_messages: max, max_messages_cold: max, scan_entries: max, ..READ };
+        self.shard.make_legible(self.done, offset, max).await?;
         let plan = match self.shard.read(self.done, offset, &limits, |_| true) {
             ReadOutcome::Found(plan) => plan,
+            ReadOutcome::Damaged { .. } => {
+                let text = "the index was damaged again as soon as it was mended";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
             ReadOutcome::NoneMatched { next_offset } => return Ok(next_offset),
             _ => return Ok(self.shard.bounds(self.done).max),
         };

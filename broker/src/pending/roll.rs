@@ -75,6 +75,14 @@ impl<E: Env> Book<E> {
     async fn roll_oldest(&self, mut old: impl FnMut(u64) -> bool) -> Result<usize, AppendError> {
         let mut oldest = Vec::new();
         let mut bytes = 0;
+        let first: Vec<u64> = self.set.borrow().from(0).take(SLICE).collect();
+        for offset in first {
+            if let Err(error) = self.shard.make_legible(self.waiting, offset, 1).await {
+                tracing::error!(shard = self.shard.id(), %error, "the index of waiting messages cannot be mended");
+                self.env.sleep(RETRY).await;
+                return Ok(0);
+            }
+        }
         {
             let set = self.set.borrow();
             for offset in set.from(0).take(SLICE) {

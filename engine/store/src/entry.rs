@@ -4,7 +4,7 @@
 //!  0 u64 position   8 i64 tags code   16 i64 store time, ms   24 u32 size   28 u32 crc32c of the record
 //! ```
 //! Invariants: 32 bytes, little-endian on disk; size 0 marks a message that was lost to damage (its offset stays
-//! taken). The crc makes a record that is read back alone as trustworthy as a checked batch.
+//! taken); one that a mended index could not find is marked apart, in memory alone. The crc makes a record that is read back alone as trustworthy as a checked batch.
 
 pub const ENTRY_BYTES: usize = 32;
 
@@ -23,6 +23,16 @@ impl Entry {
     /// A message that was lost to damage somewhere before `position`.
     pub fn lost(position: u64, store_time_ms: i64) -> Self {
         Self { position, tags_code: 0, store_time_ms, size: 0, crc: 0 }
+    }
+
+    /// A message of a damaged block of an index, which the segment does not have either.
+    pub fn missing(position: u64, store_time_ms: i64) -> Self {
+        Self { crc: u32::MAX, ..Self::lost(position, store_time_ms) }
+    }
+
+    /// Whether nothing but a mend has told of the loss.
+    pub fn is_missing(&self) -> bool {
+        self.is_lost() && self.crc == u32::MAX
     }
 
     pub fn is_lost(&self) -> bool {

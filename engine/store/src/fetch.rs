@@ -56,6 +56,9 @@ impl<E: Env> Inner<E> {
     }
 
     pub async fn records_of(&self, queue: QueueRef, offsets: &[u64]) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        for offset in offsets {
+            self.make_legible(queue, *offset, 1).await?;
+        }
         let Some(plan) = self.read_scattered(queue, offsets) else { return Ok(Vec::new()) };
         let chunks = match self.fetch(plan).await {
             Ok(chunks) => chunks,

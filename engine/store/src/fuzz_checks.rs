@@ -176,11 +176,11 @@ pub fn index(bytes: &[u8]) {
     let crc = crc32c::crc32c(&block[4..]);
     put(&mut block, 0, &crc.to_le_bytes());
     let count = u32::from_le_bytes(block[4..8].try_into().expect("4 bytes")) as usize;
-    let entries = format::entries(&block, first).map(Iterator::count);
+    let entries = format::entries(&block, first, count).map(Iterator::count);
     assert_eq!(entries, (count <= format::ENTRIES_PER_BLOCK).then_some(count));
     let keys = format::keys(&block, first).map(Iterator::count);
     assert_eq!(keys, (count <= format::KEYS_PER_BLOCK).then_some(count));
-    assert!(format::entries(&block, first.wrapping_add(1)).is_none());
+    assert!(format::entries(&block, first.wrapping_add(1), count).is_none());
 }
 
 /// The metadata journal: records and file headers.

@@ -16,6 +16,7 @@ use crate::StoreConfig;
 use crate::batch::LogId;
 use crate::error::{AppendError, Latched};
 use crate::keys::OpenKeys;
+use crate::mend::Turn;
 use crate::queues::Queues;
 use crate::read_ahead::ReadAhead;
 use crate::ring::Ring;
@@ -54,6 +55,7 @@ pub struct Inner<E: Env> {
     pub read_ahead: Rc<ReadAhead>,
     pub keys: RefCell<OpenKeys>,
     pub drops: RefCell<Vec<TopicDrop>>,
+    pub mending: Turn,
 
     /// In the ring.
     pub closed: Watermark,
@@ -103,6 +105,8 @@ pub struct Counters {
     pub ring_full: Cell<u64>,
     pub disk_full: Cell<u64>,
     pub damaged: Cell<u64>,
+    /// Blocks of sealed indexes.
+    pub mended: Cell<u64>,
     pub recycled: Cell<u64>,
     pub flush_ns: FlushTimes,
 }

@@ -35,6 +35,7 @@ mod lock;
 mod look;
 mod lookup;
 mod manifest;
+mod mend;
 pub mod meta;
 pub mod offline;
 mod open;
@@ -55,6 +56,7 @@ mod shard;
 mod sorting;
 mod state;
 mod tail;
+mod walk;
 
 pub use config::{RetentionConfig, StoreConfig};
 pub use defects::Defects;

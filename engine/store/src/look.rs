@@ -2,7 +2,8 @@
 //!
 //! Owns: walks over index entries, for whoever rebuilds a state of its own from a queue. Invariants: entries are given in
 //! the order of their offsets, each once; what is lost to damage is not given.
-//! On failure: a damaged block of a sealed index is passed over, reported and counted.
+//! On failure: a block of a sealed index that does not check is passed over, reported and counted: whoever cannot have that has it
+//! made anew first (`make_legible`).
 
 use ringmq_io::Env;
 

@@ -3,7 +3,7 @@
 //! Owns: lookups that administration, send-back and transactions use. Invariants: a record is handed out only if
 //! the index confirms it: its own topic, queue and queue offset must lead to an entry at that position with that
 //! size and crc; so an offset into the middle of a body finds nothing, whatever bytes are there.
-//! On failure: what is not found is `None`; an I/O error is the caller's.
+//! On failure: what is not found is `None`; a damaged index is mended first; an I/O error is the caller's.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,32 +19,56 @@ use crate::inner::{Inner, add};
 use crate::keys::{self, KeyEntry};
 use crate::physical::PhysicalOffset;
 use crate::queues::{Found, Queue};
-use crate::segments::Segment;
 use crate::shard::QueueRef;
 
+/// The index of this segment does not check where it was looked at.
+struct Unmended(u32);
+
 impl<E: Env> Inner<E> {
-    /// `None` outside of the bounds or where the index is damaged.
-    fn entry(&self, queue: &Queue, offset: u64) -> Option<Entry> {
-        match queue.locate(offset)? {
-            Found::Open => queue.open_entry(offset),
-            Found::Sealed { segment, index, .. } => self.segments.get(segment)?.index()?.entry(index),
+    /// `None` outside of the bounds; the segment, where its index is damaged.
+    fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Unmended> {
+        match queue.locate(offset) {
+            None => Ok(None),
+            Some(Found::Open) => Ok(queue.open_entry(offset)),
+            Some(Found::Sealed { segment, index, .. }) => {
+                let sealed = self.segments.get(segment).and_then(|segment| segment.index());
+                sealed.map_or(Ok(None), |sealed| sealed.entry(index).map_err(|_| Unmended(segment)))
+            }
         }
     }
 
-    pub fn store_time(&self, queue: QueueRef, offset: u64) -> Option<i64> {
-        let queues = self.queues.borrow();
-        self.entry(queues.get(queue), offset).map(|entry| entry.store_time_ms)
+    /// What `look` finds, once no damage of an index is in its way.
+    async fn mended<T>(&self, mut look: impl FnMut() -> Result<T, Unmended>) -> io::Result<T> {
+        loop {
+            match look() {
+                Ok(found) => return Ok(found),
+                Err(Unmended(segment)) => self.mend(segment).await?,
+            }
+        }
+    }
+
+    pub async fn store_time(&self, queue: QueueRef, offset: u64) -> io::Result<Option<i64>> {
+        let entry = self.mended(|| self.entry(self.queues.borrow().get(queue), offset)).await?;
+        Ok(entry.map(|entry| entry.store_time_ms))
     }
 
     pub fn is_young(&self, queue: QueueRef) -> bool {
         let queues = self.queues.borrow();
         let end = self.tail.borrow().position();
-        self.entry(queues.get(queue), 0).is_some_and(|entry| end - entry.position <= YOUNG_LOG_BYTES)
+        match self.entry(queues.get(queue), 0) {
+            Ok(entry) => entry.is_some_and(|entry| end - entry.position <= YOUNG_LOG_BYTES),
+            // Somewhere in that segment: near enough.
+            Err(Unmended(segment)) => end - self.segments.base(segment) <= YOUNG_LOG_BYTES,
+        }
     }
 
     /// RocketMQ 5.5.0 `ConsumeQueue#binarySearchInQueueByTime`: lower = the first offset stored at or after `ms`,
     /// the end if there is none; upper = the last stored at or before it, the start if there is none.
-    pub fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> u64 {
+    pub async fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> io::Result<u64> {
+        self.mended(|| self.search_time(queue, ms, upper)).await
+    }
+
+    fn search_time(&self, queue: QueueRef, ms: i64, upper: bool) -> Result<u64, Unmended> {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
         let (min, max) = (queue.min(), queue.next());
@@ -52,12 +76,12 @@ impl<E: Env> Inner<E> {
         let (mut low, mut high) = (min, max);
         while low < high {
             let middle = low + (high - low) / 2;
-            // A damaged entry is taken for old: the search ends behind it rather than losing newer messages.
-            let time = self.entry(queue, middle).map_or(i64::MIN, |entry| entry.store_time_ms);
+            // What is not there any more is old.
+            let time = self.entry(queue, middle)?.map_or(i64::MIN, |entry| entry.store_time_ms);
             let before = if upper { time <= ms } else { time < ms };
             if before { low = middle + 1 } else { high = middle }
         }
-        if upper { low.saturating_sub(1).max(min) } else { low }
+        Ok(if upper { low.saturating_sub(1).max(min) } else { low })
     }
 
     pub async fn read_at(&self, physical: u64) -> io::Result<Option<Vec<u8>>> {
@@ -95,7 +119,8 @@ impl<E: Env> Inner<E> {
         let Some(bytes) = self.bytes_at(position, size).await? else {
             return Ok(None);
         };
-        Ok(self.confirms(position, &bytes).then_some(bytes))
+        let is_confirmed = self.mended(|| self.confirms(position, &bytes)).await?;
+        Ok(is_confirmed.then_some(bytes))
     }
 
     /// Bytes of the log; `None` where it has none.
@@ -118,27 +143,27 @@ impl<E: Env> Inner<E> {
         read_exact::<E>(&file, base, position, len).await.map(Some)
     }
 
-    fn confirms(&self, position: u64, bytes: &[u8]) -> bool {
+    fn confirms(&self, position: u64, bytes: &[u8]) -> Result<bool, Unmended> {
         let Ok(record) = RecordView::parse(bytes) else {
-            return false;
+            return Ok(false);
         };
         let queues = self.queues.borrow();
         let named = u32::try_from(record.queue_id).ok().and_then(|id| queues.find(record.topic, id));
         let Some(queue) = named else {
-            return false;
+            return Ok(false);
         };
-        let Some(entry) = self.entry(queues.get(queue), record.queue_offset as u64) else {
-            return false;
+        let Some(entry) = self.entry(queues.get(queue), record.queue_offset as u64)? else {
+            return Ok(false);
         };
         if entry.position != position || entry.size as usize != bytes.len() {
-            return false;
+            return Ok(false);
         }
         if entry.crc != crc32c::crc32c(bytes) {
             add(&self.counters.damaged, 1);
             tracing::error!(shard = self.id.shard, position, "damaged message is left out");
-            return false;
+            return Ok(false);
         }
-        true
+        Ok(true)
     }
 
     pub async fn query_key(
@@ -151,7 +176,7 @@ impl<E: Env> Inner<E> {
     ) -> io::Result<Vec<Vec<u8>>> {
         let hash = keys::TopicHash::new(topic).key(key);
         let mut found = Vec::new();
-        for position in self.candidates(hash, begin_ms, end_ms).await.into_iter().rev() {
+        for position in self.candidates(hash, begin_ms, end_ms).await?.into_iter().rev() {
             if found.len() >= max {
                 break;
             }
@@ -181,14 +206,8 @@ impl<E: Env> Inner<E> {
         }
     }
 
-    pub fn report_damaged_keys(&self, segment: &Segment<E>) {
-        add(&self.counters.damaged, 1);
-        let path = segment.path.with_extension("idx");
-        tracing::error!(path = %path.display(), "damaged key block: the answer may miss messages");
-    }
-
     /// Positions that may hold records with a key of this hash.
-    async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> BTreeSet<u64> {
+    async fn candidates(&self, hash: u64, begin_ms: i64, end_ms: i64) -> io::Result<BTreeSet<u64>> {
         // Memory first: sealing moves keys from there to a file, never back, and a set takes both.
         let mut positions = BTreeSet::new();
         self.each_open_key(|entry| {
@@ -206,12 +225,14 @@ impl<E: Env> Inner<E> {
             if index.newest_ms < begin_ms || index.oldest_ms > end_ms {
                 continue;
             }
-            match index.positions(hash) {
-                Ok(found) => positions.extend(found),
-                Err(_) => self.report_damaged_keys(&segment),
-            }
+            drop(index);
+            let look = || match segment.index() {
+                Some(index) => index.positions(hash).map_err(|_| Unmended(segment.number)),
+                None => Ok(Vec::new()),
+            };
+            positions.extend(self.mended(look).await?);
             self.env.yield_now().await;
         }
-        positions
+        Ok(positions)
     }
 }

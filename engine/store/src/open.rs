@@ -19,6 +19,7 @@ use crate::fetch::read_exact;
 use crate::inner::{Counters, DiskRoom, Inner};
 use crate::lock::lock_patiently;
 use crate::manifest::StoreLayout;
+use crate::mend::Turn;
 use crate::read_ahead::ReadAhead;
 use crate::recovery::{self, Inventory, Recovered, RecoveryReport, RingSource};
 use crate::ring::{self, HEADER_BLOCK, Ring, RingId};
@@ -243,6 +244,7 @@ fn assemble<E: Env>(
         segments,
         keys: RefCell::new(recovered.keys),
         drops: RefCell::new(recovered.drops),
+        mending: Turn::default(),
         closed: Watermark::new(end),
         written: Watermark::new(synced),
         synced: Watermark::new(synced),

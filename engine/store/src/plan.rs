@@ -46,6 +46,10 @@ pub enum ReadOutcome<E: Env> {
     AtEnd,
     AfterEnd,
     BeforeStart,
+    /// The index of this segment does not check there: await [`crate::Shard::mend`] and read again.
+    Damaged {
+        segment: u32,
+    },
 }
 
 /// Messages to send, without a borrow of the shard. Dropping it gives everything back.

@@ -5,7 +5,7 @@
 //! message is taken, except for the first. RocketMQ 5.5.0 `DefaultMessageStore#getMessage`. A choice by records is made
 //! here for what is in the ring; what is not becomes a plan of candidates, which `fetch` chooses from, and which ends where
 //! the ring begins.
-//! On failure: entries in a damaged block of a sealed index are passed over and counted.
+//! On failure: a read ends before a damaged block of a sealed index, and one that begins there says so: none is passed over.
 
 use std::rc::Rc;
 
@@ -74,7 +74,7 @@ impl<E: Env> Inner<E> {
                 }
                 Some(Found::Sealed { segment, index, .. }) => {
                     let segment = self.segments.get(segment);
-                    let entry = segment.as_ref().and_then(|segment| segment.index()?.entry(index));
+                    let entry = segment.as_ref().and_then(|segment| segment.index()?.entry(index).ok()?);
                     if let Some(entry) = entry {
                         picker.offer(&entry, segment.as_ref());
                     }
@@ -117,16 +117,10 @@ impl<E: Env> Inner<E> {
                                 }
                             }
                         }
-                        Err(damaged) => {
-                            let lost = damaged.min(left);
-                            add(&self.counters.damaged, u64::from(lost));
-                            tracing::error!(
-                                path = %segment.path.with_extension("idx").display(),
-                                "damaged block: {lost} messages of {} queue {} from offset {} are passed over",
-                                queue.topic, queue.id, picker.at
-                            );
-                            picker.pass_over(lost);
+                        Err(_) if picker.at == offset => {
+                            return ReadOutcome::Damaged { segment: segment.number };
                         }
+                        Err(_) => break,
                     }
                 }
             }
@@ -208,6 +202,9 @@ impl<'a, E: Env, C: Choice> Picker<'a, E, C> {
     fn offer(&mut self, entry: &Entry, segment: Option<&Rc<Segment<E>>>) -> bool {
         if self.is_done() {
             return false;
+        }
+        if entry.is_missing() {
+            add(&self.inner.counters.damaged, 1);
         }
         if !entry.is_lost() && self.choice.takes_code(entry.tags_code) {
             let hot = entry.position >= self.inner.ring.floor();

@@ -3,7 +3,9 @@
 //! Owns: the join of a topic's index entries with the keys that the append noted at their positions. Invariants: each message of
 //! the topic stored from the given time on is given with each of its keys, at least once; no other topic's is. No step between
 //! two yields looks at more than a chunk.
-//! On failure: keys in a damaged block are passed over, reported and counted.
+//! On failure: a damaged index is mended first; an I/O error is the caller's.
+
+use std::io;
 
 use ringmq_io::Env;
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
@@ -26,30 +28,36 @@ type Place = (u64, i64);
 
 impl<E: Env> Inner<E> {
     /// `None`: there are more than `max` messages.
-    pub async fn recent_keys(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<RecentKey>> {
-        let places = self.places_since(topic, since_ms, max).await?;
+    pub async fn recent_keys(
+        &self,
+        topic: &str,
+        since_ms: i64,
+        max: usize,
+    ) -> io::Result<Option<Vec<RecentKey>>> {
+        let Some(places) = self.places_since(topic, since_ms, max).await? else { return Ok(None) };
         if places.is_empty() {
-            return Some(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let places = sort_in_turns(&self.env, places, Ord::cmp).await;
         let mut found = Vec::with_capacity(places.len());
         // Memory first: sealing moves keys from there to a file, never back.
         self.each_open_key(|key| found.extend(self.recent(key, &places))).await;
-        self.join_sealed(since_ms, &places, &mut found).await;
-        Some(found)
+        self.join_sealed(since_ms, &places, &mut found).await?;
+        Ok(Some(found))
     }
 
-    async fn places_since(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<Place>> {
+    async fn places_since(&self, topic: &str, since_ms: i64, max: usize) -> io::Result<Option<Vec<Place>>> {
         let mut places = Vec::new();
         let queues = self.queues.borrow().of_topic(topic);
         for queue in queues {
-            let mut at = self.offset_by_time(queue, since_ms, false);
+            let mut at = self.offset_by_time(queue, since_ms, false).await?;
             loop {
+                self.make_legible(queue, at, STORE_ITEMS_PER_TURN as u32).await?;
                 let next = self.look(queue, at, STORE_ITEMS_PER_TURN as u32, |entry| {
                     places.push((entry.physical, entry.store_time_ms));
                 });
                 if places.len() > max {
-                    return None;
+                    return Ok(None);
                 }
                 if next == at {
                     break;
@@ -58,10 +66,15 @@ impl<E: Env> Inner<E> {
                 self.env.yield_now().await;
             }
         }
-        Some(places)
+        Ok(Some(places))
     }
 
-    async fn join_sealed(&self, since_ms: i64, places: &[Place], found: &mut Vec<RecentKey>) {
+    async fn join_sealed(
+        &self,
+        since_ms: i64,
+        places: &[Place],
+        found: &mut Vec<RecentKey>,
+    ) -> io::Result<()> {
         let mut number = self.segments.first().map_or(0, |segment| segment.number);
         while let Some(segment) = self.segments.get(number) {
             number += 1;
@@ -69,14 +82,23 @@ impl<E: Env> Inner<E> {
             if index.newest_ms < since_ms {
                 continue;
             }
-            for block in 0..index.key_blocks() {
+            let (blocks, mut block) = (index.key_blocks(), 0);
+            drop(index);
+            while block < blocks
+                && let Some(index) = segment.index()
+            {
                 match index.key_block(block) {
                     Ok(keys) => found.extend(keys.filter_map(|key| self.recent(&key, places))),
-                    Err(_) => self.report_damaged_keys(&segment),
+                    Err(_) => {
+                        self.mend(segment.number).await?;
+                        continue;
+                    }
                 }
+                block += 1;
                 self.env.yield_now().await;
             }
         }
+        Ok(())
     }
 
     fn recent(&self, key: &KeyEntry, places: &[Place]) -> Option<RecentKey> {

@@ -96,6 +96,8 @@ pub struct ShardStats {
     pub ring_full: u64,
     pub disk_full: u64,
     pub damaged_records: u64,
+    /// Damaged blocks of sealed indexes that were made anew, in memory, from their segment.
+    pub mended_blocks: u64,
     /// Damaged ranges of the log that this open has set aside.
     pub quarantined_ranges: u64,
     /// Messages that were found missing at this open, in ranges set aside by it or by an earlier one.
@@ -270,14 +272,25 @@ impl<E: Env> Shard<E> {
         hot.then(|| self.0.ring.read(entry.position, entry.size as usize, look))
     }
 
+    /// Has a segment's index made whole from the segment's records, after [`ReadOutcome::Damaged`].
+    pub async fn mend(&self, segment: u32) -> io::Result<()> {
+        self.0.mend(segment).await
+    }
+
+    /// Has the index made whole, if need be, for a look at `count` messages of a queue from `from` on.
+    pub async fn make_legible(&self, queue: QueueRef, from: u64, count: u32) -> io::Result<()> {
+        self.0.make_legible(queue, from, count).await
+    }
+
     /// Looks at what the index says of the messages of a queue from `from` on, at most `max` of them, without reading
-    /// any; gives where to go on. What the index has lost to damage is left out. `look` must not call the shard.
+    /// any; gives where to go on. What is lost to damage is left out, and so is what the index does not say until
+    /// [`Shard::make_legible`]. `look` must not call the shard.
     pub fn look(&self, queue: QueueRef, from: u64, max: u32, look: impl FnMut(Indexed)) -> u64 {
         self.0.look(queue, from, max, look)
     }
 
     /// Plans a read of single messages of a queue, given in ascending order; closes the open batch first. Offsets out
-    /// of bounds or lost to damage are left out; `None` if nothing is left.
+    /// of bounds or lost to damage are left out; `None` if nothing is left. As with `look`, after [`Shard::make_legible`].
     pub fn read_scattered(&self, queue: QueueRef, offsets: &[u64]) -> Option<ReadPlan<E>> {
         self.0.read_scattered(queue, offsets)
     }
@@ -301,11 +314,11 @@ impl<E: Env> Shard<E> {
 
     /// First offset stored at or after `ms`, or with `upper` the last at or before it; clamped to the bounds.
     pub async fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> io::Result<u64> {
-        Ok(self.0.offset_by_time(queue, ms, upper))
+        self.0.offset_by_time(queue, ms, upper).await
     }
 
     pub async fn store_time(&self, queue: QueueRef, offset: u64) -> io::Result<Option<i64>> {
-        Ok(self.0.store_time(queue, offset))
+        self.0.store_time(queue, offset).await
     }
 
     /// Whether message 0 exists and is young: a new group then starts at offset 0.
@@ -333,7 +346,12 @@ impl<E: Env> Shard<E> {
 
     /// The keys (words and unique keys alike) of a topic's messages that were stored from `since_ms` on, in no order, some
     /// perhaps twice; `None` of more than `max` messages.
-    pub async fn recent_keys(&self, topic: &str, since_ms: i64, max: usize) -> Option<Vec<RecentKey>> {
+    pub async fn recent_keys(
+        &self,
+        topic: &str,
+        since_ms: i64,
+        max: usize,
+    ) -> io::Result<Option<Vec<RecentKey>>> {
         self.0.recent_keys(topic, since_ms, max).await
     }
 
@@ -396,6 +414,7 @@ impl<E: Env> Shard<E> {
             ring_full: inner.counters.ring_full.get(),
             disk_full: inner.counters.disk_full.get(),
             damaged_records: inner.counters.damaged.get(),
+            mended_blocks: inner.counters.mended.get(),
             quarantined_ranges: inner.quarantined,
             lost_records: inner.lost,
             recycled_segments: inner.counters.recycled.get(),

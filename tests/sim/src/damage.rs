@@ -5,8 +5,8 @@
 //! - A record of a sealed segment is lost if one of its bytes was hit.
 //! - In a segment that will be scanned (its index, or one before it, is missing or does not check) a hit batch is lost as a whole
 //!   (row 5). If no intact batch behind it says that it was durable, the log ends at it (rows 3 and 4).
-//! - A hit block of entries in a sealed index loses the records that it lists. A hit block of keys may lose all of the
-//!   segment for look-ups by key: the search by halves comes by it.
+//! - A hit block of a sealed index is made anew from the segment's intact batches: where a hit batch meets a hit block of
+//!   entries, its records that the block lists may be lost, and where it meets one of keys, look-ups by key may miss its records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub struct Hits {
     pub lost: Vec<Range<u64>>,
     /// Positions of records that may be gone because the index has forgotten them.
     pub forgotten: BTreeSet<u64>,
-    /// Ranges of the log whose records may not be found by their keys.
+    /// Ranges of the log (hit batches) whose records may not be found by their keys.
     pub unfindable: Vec<Range<u64>>,
     /// A file of the metadata journal was hit.
     pub journal: bool,
@@ -191,6 +191,8 @@ impl Shard<'_> {
         let bytes = self.meant(number, "idx");
         let entries_end = (1 + word(&bytes, 40).div_ceil(ENTRIES_PER_BLOCK)) * BLOCK;
         let catalog = catalog_at(&bytes);
+        let hit = self.hit_batches(number);
+        let is_hit = |position: &u64| hit.iter().any(|batch| batch.contains(position));
         for at in (BLOCK..catalog).step_by(BLOCK as usize) {
             if !ranges.iter().any(|range| meet(range, &(at..at + BLOCK))) {
                 continue;
@@ -198,12 +200,21 @@ impl Shard<'_> {
             let count = u64::from(half(&bytes, at + 4));
             if at < entries_end {
                 let positions = (0..count.min(ENTRIES_PER_BLOCK)).map(|i| word(&bytes, at + 32 + i * 32));
-                hits.forgotten.extend(positions);
+                hits.forgotten.extend(positions.filter(is_hit));
             } else {
-                let base = number * self.segment_bytes;
-                hits.unfindable.push(base..base + self.segment_bytes);
+                hits.unfindable.extend(hit.iter().cloned());
             }
         }
+    }
+
+    /// In the log.
+    fn hit_batches(&self, number: u64) -> Ranges {
+        let base = number * self.segment_bytes;
+        let none = Vec::new();
+        let ranges = self.files.segments.get(&number).unwrap_or(&none);
+        let batches = self.batches(number).into_iter();
+        let hit = batches.filter(|batch| ranges.iter().any(|range| meet(range, &batch.checked)));
+        hit.map(|batch| base + batch.range.start..base + batch.range.end).collect()
     }
 }
 

@@ -68,6 +68,7 @@ pub async fn queue(shard: &Shard<SimEnv>, queue: usize) -> io::Result<Found> {
                 found.max = found.min;
                 found.records = found.records.split_off(&found.min);
             }
+            ReadOutcome::Damaged { segment } => shard.mend(segment).await?,
             ReadOutcome::AfterEnd => panic!("{name:?}: read past its end at {}", found.max),
         }
     }

@@ -75,6 +75,10 @@ async fn queue(
                 }
             }
             ReadOutcome::NoneMatched { next_offset } => (next_offset, Vec::new()),
+            ReadOutcome::Damaged { segment } => {
+                shard.mend(segment).await?;
+                continue;
+            }
             _ => break,
         };
         let mut expected = at;

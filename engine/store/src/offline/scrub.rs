@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use ringmq_io::{Env, File};
 use ringmq_wire::message::RecordView;
 
-use super::walk::{Piece, walk};
 use super::{Finding, SegmentInfo, open_index, open_segment};
 use crate::batch::{Header, Kind};
 use crate::entry::Entry;
+use crate::mend::make_anew;
 use crate::recovery::LostRange;
 use crate::recovery::source::{Checked, SegmentSource};
 use crate::sealed::SealedIndex;
 use crate::sealed::format::Page;
+use crate::walk::{Piece, walk};
 use crate::{OpenError, StoreLayout};
 
 /// What was looked at, and what of it does not check.
@@ -48,10 +49,13 @@ pub async fn scrub<E: Env>(
     let Some(sealed) = open_index(env, layout, shard, segment.base).await? else {
         return Ok(None);
     };
-    let Some(pages) = pages(&sealed) else {
+    let Some(pages) = sealed.pages() else {
         return Ok(None);
     };
     let mut source = open_segment(env, layout, shard, segment).await?;
+    // What a broker does when it needs such a block.
+    let again = open_segment(env, layout, shard, segment).await?;
+    let mended = make_anew(env, &sealed, again).await.map_err(OpenError::io(&segment.path))?;
     let mut scrub = Scrub {
         base: segment.base,
         index_path: segment.path.with_extension("idx"),
@@ -59,27 +63,32 @@ pub async fn scrub<E: Env>(
         seen: Vec::new(),
         out: Scrubbed::default(),
     };
-    let walked = walk(&mut source, segment.base, |piece| match piece {
+    let walked = walk(env, &mut source, segment.base, |piece| match piece {
         Piece::Batch(header, checked) => scrub.batch(header, checked),
         Piece::Nothing { start, end } => {
             scrub.find(segment.path.clone(), format!("no intact batch from position {start} to {end}"), None);
         }
     });
     walked.await.map_err(OpenError::io(&segment.path))?;
+    let sealed = match mended {
+        None => sealed,
+        Some((sealed, mended)) => {
+            for (blocks, of) in [(&mended.entry_blocks, "entries"), (&mended.key_blocks, "keys")] {
+                for block in blocks {
+                    let what = format!(
+                        "block {block} of {of} does not check: a broker makes it anew from the segment"
+                    );
+                    scrub.find(scrub.index_path.clone(), what, None);
+                }
+            }
+            sealed
+        }
+    };
     for page in &pages {
         scrub.entries(&sealed, page, &mut source).await.map_err(OpenError::io(&segment.path))?;
     }
     scrub.keys(&sealed);
     Ok(Some(scrub.out))
-}
-
-fn pages<E: Env>(sealed: &SealedIndex<E>) -> Option<Vec<Page>> {
-    let (mut pages, mut at) = (Vec::new(), 0);
-    while let Some((page, next)) = sealed.page(at).ok()? {
-        pages.push(page);
-        at = next;
-    }
-    Some(pages)
 }
 
 struct Scrub<'s> {
@@ -160,6 +169,7 @@ impl Scrub<'_> {
                 let offset = row.first_offset + u64::from(done);
                 let entries = match sealed.entries_from(row.start + done) {
                     Ok(entries) => entries,
+                    // It was damaged since it was made anew.
                     Err(damaged) => {
                         let damaged = damaged.min(row.count - done);
                         let what = "a block of entries does not check".to_owned();
@@ -196,6 +206,9 @@ impl Scrub<'_> {
         identity: u32,
         source: &mut SegmentSource<F>,
     ) -> std::io::Result<Option<&'static str>> {
+        if entry.is_missing() {
+            return Ok(Some("neither the index nor an intact batch has it"));
+        }
         if entry.is_lost() {
             return Ok(Some("lost to damage that an earlier recovery set aside"));
         }
@@ -223,8 +236,7 @@ impl Scrub<'_> {
             match sealed.key_block(block) {
                 Ok(keys) => self.out.keys += keys.count() as u64,
                 Err(_) => {
-                    let what = format!("block {block} of keys does not check: look-ups by key miss some");
-                    self.find(self.index_path.clone(), what, None);
+                    self.find(self.index_path.clone(), format!("block {block} of keys does not check"), None)
                 }
             }
         }

@@ -1,12 +1,12 @@
-//! Walks a segment batch by batch, over what does not check to the next that does.
+//! Shows a segment batch by batch.
 //!
 //! Invariant: the stretches tile the segment, in order.
 
-use ringmq_io::{Env, File};
+use ringmq_io::Env;
 
 use super::{SegmentInfo, open_segment};
-use crate::batch::{ALIGN, Header, Kind};
-use crate::recovery::source::{Checked, SegmentSource};
+use crate::batch::{Header, Kind};
+use crate::walk::{Piece, walk};
 use crate::{OpenError, StoreLayout};
 
 /// A piece of a segment.
@@ -61,35 +61,9 @@ pub async fn batches<E: Env>(
     mut show: impl FnMut(Stretch),
 ) -> Result<(), OpenError> {
     let mut source = open_segment(env, layout, shard, segment).await?;
-    let walked = walk(&mut source, segment.base, |piece| match piece {
+    let walked = walk(env, &mut source, segment.base, |piece| match piece {
         Piece::Batch(header, _) => show(Stretch::Batch(header.into())),
         Piece::Nothing { start, end } => show(Stretch::Nothing { start, end }),
     });
     walked.await.map_err(OpenError::io(&segment.path))
-}
-
-pub enum Piece<'a> {
-    Batch(&'a Header, &'a Checked),
-    Nothing { start: u64, end: u64 },
-}
-
-pub async fn walk<F: File>(
-    source: &mut SegmentSource<F>,
-    base: u64,
-    mut each: impl FnMut(Piece<'_>),
-) -> std::io::Result<()> {
-    let mut checked = Checked::default();
-    let (mut position, mut epoch) = (base, 0);
-    while position < source.end() {
-        if let Ok(header) = source.batch(position, epoch, &mut checked).await? {
-            each(Piece::Batch(&header, &checked));
-            (position, epoch) = (header.end(), header.epoch);
-            continue;
-        }
-        let start = position;
-        let end = source.end();
-        position = source.next_intact(start + ALIGN, end, epoch, &mut checked).await?.unwrap_or(end);
-        each(Piece::Nothing { start, end: position });
-    }
-    Ok(())
 }

@@ -208,15 +208,15 @@ fn open_block(block: &[u8], first: u64, most: usize) -> Option<usize> {
     (own_first == first && count <= most).then_some(count)
 }
 
-/// The entries of a checked block.
-pub fn entries(block: &[u8], first: u64) -> Option<impl Iterator<Item = Entry>> {
-    let count = open_block(block, first, ENTRIES_PER_BLOCK)?;
+/// The entries of a checked block, which must have so many.
+pub fn entries(block: &[u8], first: u64, count: usize) -> Option<impl Iterator<Item = Entry> + Clone> {
+    let count = open_block(block, first, ENTRIES_PER_BLOCK).filter(|own| *own == count)?;
     let items = block[ENTRY_HEAD..].chunks_exact(ENTRY_BYTES).take(count);
     Some(items.map(|item| Entry::decode(item.try_into().expect("an entry's size"))))
 }
 
 /// The keys of a checked block.
-pub fn keys(block: &[u8], first: u64) -> Option<impl Iterator<Item = KeyEntry>> {
+pub fn keys(block: &[u8], first: u64) -> Option<impl Iterator<Item = KeyEntry> + Clone> {
     let count = open_block(block, first, KEYS_PER_BLOCK)?;
     let items = block[KEY_HEAD..].chunks_exact(KEY_BYTES).take(count);
     Some(items.map(|item| KeyEntry {
@@ -282,10 +282,10 @@ mod tests {
                 encode_entry(&mut block, at, entry);
             }
             seal_entries(&mut block, first, list.len());
-            prop_assert_eq!(entries(&block, first).unwrap().collect::<Vec<_>>(), list);
-            prop_assert!(entries(&block, first.wrapping_add(1)).is_none());
+            prop_assert_eq!(entries(&block, first, list.len()).unwrap().collect::<Vec<_>>(), &list[..]);
+            prop_assert!(entries(&block, first.wrapping_add(1), list.len()).is_none());
             block[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(entries(&block, first).is_none());
+            prop_assert!(entries(&block, first, list.len()).is_none());
         }
 
         #[test]
@@ -300,7 +300,7 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = IndexHeader::decode(&bytes);
             let _ = Page::decode(&bytes);
-            let _ = entries(&bytes, 0).is_some();
+            let _ = entries(&bytes, 0, 1).is_some();
         }
     }
 }

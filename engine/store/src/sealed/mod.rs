@@ -1,26 +1,31 @@
 //! The sealed index of a full segment: mapped, checked block by block as it is looked at.
 //!
-//! Owns: reading such a file. Invariants: a block whose checksum fails is never used: its entries count as lost,
-//! its keys as absent, and both are reported by the caller.
+//! Owns: reading such a file. Invariants: a block whose checksum fails, or that speaks of another segment (a misdirected
+//! write), is never used: whoever needs it has it made anew from the segment first (`mend`), in memory.
 //! On failure: a file that does not open is rebuilt from its segment by recovery.
 
 pub mod format;
 pub mod write;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
-use ringmq_io::{BLOCK, Disk, Env, Mapped};
+use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, Mapped};
 
 use crate::batch::LogId;
 use crate::entry::Entry;
+use crate::keys::KeyEntry;
 use format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page};
 
 type MappedOf<E> = <<E as Env>::Disk as Disk>::Mapped;
 
 pub struct SealedIndex<E: Env> {
-    mapped: MappedOf<E>,
+    mapped: Rc<MappedOf<E>>,
     header: IndexHeader,
+    /// Blocks that were made anew, by their place in the file.
+    mended: BTreeMap<usize, AlignedBuf>,
     keys_at: usize,
     pub oldest_ms: i64,
     pub newest_ms: i64,
@@ -49,7 +54,18 @@ impl<E: Env> SealedIndex<E> {
         }
         let keys_at = header.keys_at().expect("the file's size was made of it");
         let (oldest_ms, newest_ms) = (header.oldest_ms, header.newest_ms);
-        Ok(Some(Self { mapped, header, keys_at, oldest_ms, newest_ms }))
+        let mended = BTreeMap::new();
+        Ok(Some(Self { mapped: Rc::new(mapped), header, mended, keys_at, oldest_ms, newest_ms }))
+    }
+
+    /// The same index with some blocks made anew.
+    pub fn with_mended(&self, blocks: impl IntoIterator<Item = (usize, AlignedBuf)>) -> Self {
+        let mut mended: BTreeMap<usize, AlignedBuf> =
+            self.mended.iter().map(|(at, block)| (*at, AlignedBuf::copy_of(block))).collect();
+        mended.extend(blocks);
+        debug_assert!(mended.values().all(|block| block.len() == BLOCK));
+        let (mapped, header, keys_at) = (Rc::clone(&self.mapped), self.header, self.keys_at);
+        Self { mapped, header, mended, keys_at, oldest_ms: self.oldest_ms, newest_ms: self.newest_ms }
     }
 
     /// The catalog page at `at` bytes into the catalog and where the next one begins; `None` behind the last.
@@ -67,8 +83,56 @@ impl<E: Env> SealedIndex<E> {
         Ok(Some((page, at + used)))
     }
 
+    /// All pages; `None` if one does not check.
+    pub fn pages(&self) -> Option<Vec<Page>> {
+        let (mut pages, mut at) = (Vec::new(), 0);
+        while let Some((page, next)) = self.page(at).ok()? {
+            pages.push(page);
+            at = next;
+        }
+        Some(pages)
+    }
+
     fn block(&self, at: usize) -> &[u8] {
-        &self.mapped.bytes()[at..at + BLOCK]
+        match self.mended.get(&at) {
+            Some(block) => block,
+            None => &self.mapped.bytes()[at..at + BLOCK],
+        }
+    }
+
+    fn is_inside(&self, position: u64) -> bool {
+        (self.header.base..self.header.base + self.header.segment_bytes).contains(&position)
+    }
+
+    pub fn base(&self) -> u64 {
+        self.header.base
+    }
+
+    pub fn entry_blocks(&self) -> usize {
+        (self.header.entries as usize).div_ceil(ENTRIES_PER_BLOCK)
+    }
+
+    /// Where a block of entries lies in the file, and how many it has to have.
+    pub fn place_of_entries(&self, block: usize) -> (usize, usize) {
+        let left = self.header.entries as usize - block * ENTRIES_PER_BLOCK;
+        ((1 + block) * BLOCK, left.min(ENTRIES_PER_BLOCK))
+    }
+
+    /// Where a block of keys lies in the file.
+    pub fn place_of_keys(&self, block: usize) -> usize {
+        self.keys_at + block * BLOCK
+    }
+
+    fn entry_block(&self, block: usize) -> Option<impl Iterator<Item = Entry>> {
+        let (at, count) = self.place_of_entries(block);
+        let entries = format::entries(self.block(at), (block * ENTRIES_PER_BLOCK) as u64, count)?;
+        let own =
+            entries.clone().find(|entry| !entry.is_lost()).is_none_or(|entry| self.is_inside(entry.position));
+        own.then_some(entries)
+    }
+
+    pub fn has_entry_block(&self, block: usize) -> bool {
+        self.entry_block(block).is_some()
     }
 
     /// Entries and keys.
@@ -79,26 +143,24 @@ impl<E: Env> SealedIndex<E> {
     /// The entries from `index` to the end of its block. `Err` says how many entries the damage takes away.
     pub fn entries_from(&self, index: u32) -> Result<impl Iterator<Item = Entry>, u32> {
         let (block, within) = (index as usize / ENTRIES_PER_BLOCK, index as usize % ENTRIES_PER_BLOCK);
-        let first = block * ENTRIES_PER_BLOCK;
-        let bytes = self.block((1 + block) * BLOCK);
-        let entries = format::entries(bytes, first as u64).ok_or((ENTRIES_PER_BLOCK - within) as u32)?;
+        let entries = self.entry_block(block).ok_or((ENTRIES_PER_BLOCK - within) as u32)?;
         Ok(entries.skip(within))
     }
 
-    pub fn entry(&self, index: u32) -> Option<Entry> {
-        self.entries_from(index).ok()?.next()
+    pub fn entry(&self, index: u32) -> Result<Option<Entry>, DamagedBlock> {
+        Ok(self.entries_from(index).map_err(|_| DamagedBlock)?.next())
     }
 
     pub fn key_blocks(&self) -> usize {
         (self.header.keys as usize).div_ceil(KEYS_PER_BLOCK)
     }
 
-    pub fn key_block(
-        &self,
-        block: usize,
-    ) -> Result<impl Iterator<Item = crate::keys::KeyEntry>, DamagedBlock> {
-        let bytes = self.block(self.keys_at + block * BLOCK);
-        format::keys(bytes, (block * KEYS_PER_BLOCK) as u64).ok_or(DamagedBlock)
+    pub fn key_block(&self, block: usize) -> Result<impl Iterator<Item = KeyEntry>, DamagedBlock> {
+        let bytes = self.block(self.place_of_keys(block));
+        let keys = format::keys(bytes, (block * KEYS_PER_BLOCK) as u64).ok_or(DamagedBlock)?;
+        // None is empty, and all of a block are of one segment.
+        let first = keys.clone().next().ok_or(DamagedBlock)?;
+        if self.is_inside(first.position) { Ok(keys) } else { Err(DamagedBlock) }
     }
 
     /// Positions of the records that have a key of this hash, in log order.

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod files;
 mod image;
+mod mended;
 mod mutated;
 mod read_ahead;
 mod recent;
