@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use harness::process::Process;
 use harness::remoting::{Answer, Remote, pull_header, send_header};
-use harness::scratch;
 use harness::suite::tools_present;
+use harness::{Rings, scratch};
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::json_dialect::{SubscriptionGroupConfig, to_vec};
 
@@ -25,6 +25,7 @@ const BODY_BYTES: usize = 256 * 1024;
 
 struct Server {
     process: Process,
+    _rings: Rings,
     broker: String,
     /// The disk, as this process reaches it.
     disk: PathBuf,
@@ -92,7 +93,7 @@ impl Server {
         let broker =
             ready.split_whitespace().find_map(|word| word.strip_prefix("broker=")).expect("its address");
         let disk = PathBuf::from(format!("/proc/{}/root{}", process.id(), mount.display()));
-        Self { broker: broker.to_owned(), disk, process }
+        Self { broker: broker.to_owned(), disk, _rings: Rings::of(process.id()), process }
     }
 
     fn filler(&self) -> PathBuf {

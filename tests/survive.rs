@@ -4,14 +4,12 @@
 
 mod harness;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::load::{Acked, Load, missing, stored};
 use harness::server::{Server, Standalone};
-use harness::{scratch, take_turn};
+use harness::{rings_of, scratch, take_turn};
 
 /// Between a start and the kill.
 const ACKS: u64 = 4000;
@@ -28,13 +26,6 @@ fn setting(name: &str, default: u64) -> u64 {
 fn signal(server: &Server, name: &str) {
     let sent = Command::new("kill").args([name, &server.process.id().to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill {name}");
-}
-
-/// The rings that a server has mapped.
-fn rings_of(server: &Server) -> BTreeSet<PathBuf> {
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.process.id())).expect("read its maps");
-    let paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
-    paths.filter(|path| path.ends_with(".ring")).map(PathBuf::from).collect()
 }
 
 fn killed_again_and_again(flush: &str) {
@@ -95,7 +86,7 @@ fn without_rings(flush: &str) -> (Option<Duration>, usize) {
     let dir = scratch();
     let mut standalone = Standalone::new(dir.path()).restartable().shards(2).broker_conf(&[flush]);
     let server = standalone.start();
-    let rings = rings_of(&server);
+    let rings = rings_of(server.process.id());
     assert!(!rings.is_empty(), "no ring is mapped");
     let load = Load::start(&server, 0);
     load.reaches(ACKS, PATIENCE);
