@@ -3,8 +3,8 @@
 //! No message is sent twice: what was not acknowledged before the connection broke may be stored or not.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,29 +29,48 @@ pub struct Acked {
     pub at: Instant,
 }
 
-/// Eight connections with 64 sends in flight each.
+/// What all connections know together.
+#[derive(Default)]
+struct Common {
+    stop: AtomicBool,
+    acked: AtomicU64,
+    latched: AtomicU64,
+    /// Of the first refusal for a latched shard.
+    reason: Mutex<Option<String>>,
+}
+
+/// Eight connections with 64 sends in flight each. Once a queue's shard has said that it is latched, it must accept nothing more.
 pub struct Load {
-    stop: Arc<AtomicBool>,
-    acked: Arc<AtomicU64>,
+    common: Arc<Common>,
     threads: Vec<JoinHandle<Vec<Acked>>>,
 }
 
 impl Load {
     /// Numbers from `first` on; each load of a test begins where none was before.
     pub fn start(server: &Server, first: u64) -> Self {
-        let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let common = Arc::new(Common::default());
         let threads = (0..CONNECTIONS)
             .map(|connection| {
                 let client = Remote::connect(server.broker());
-                let (stop, acked) = (stop.clone(), acked.clone());
-                std::thread::spawn(move || send(client, first + connection, &stop, &acked))
+                let common = common.clone();
+                std::thread::spawn(move || send(client, first + connection, &common))
             })
             .collect();
-        Self { stop, acked, threads }
+        Self { common, threads }
     }
 
     pub fn acked(&self) -> u64 {
-        self.acked.load(Ordering::Relaxed)
+        self.common.acked.load(Ordering::Relaxed)
+    }
+
+    /// Refusals by latched shards so far.
+    pub fn latched(&self) -> u64 {
+        self.common.latched.load(Ordering::Relaxed)
+    }
+
+    /// What the first of them said.
+    pub fn reason(&self) -> Option<String> {
+        self.common.reason.lock().expect("no thread panics with it").clone()
     }
 
     /// Waits for so many acknowledgements since the begin.
@@ -69,17 +88,18 @@ impl Load {
 
     /// Sends no more, hears what is still to come, and gives the books.
     pub fn end(self) -> Vec<Acked> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.common.stop.store(true, Ordering::Relaxed);
         let books = self.threads.into_iter().flat_map(|thread| thread.join().expect("a load thread"));
         books.collect()
     }
 }
 
-fn send(mut client: Remote, first: u64, stop: &AtomicBool, acked: &AtomicU64) -> Vec<Acked> {
+fn send(mut client: Remote, first: u64, common: &Common) -> Vec<Acked> {
     let (mut books, mut under_way) = (Vec::new(), HashMap::new());
+    let mut latched = HashSet::new();
     let mut number = first;
     loop {
-        while under_way.len() < IN_FLIGHT && !stop.load(Ordering::Relaxed) {
+        while under_way.len() < IN_FLIGHT && !common.stop.load(Ordering::Relaxed) {
             let queue = (number % QUEUES as u64) as i32;
             let body = number.to_be_bytes().repeat(1 + (number % 50) as usize);
             let frame = client.send_frame(send_header(TOPIC, queue), &body);
@@ -98,8 +118,13 @@ fn send(mut client: Remote, first: u64, stop: &AtomicBool, acked: &AtomicU64) ->
                 if answer.code == 0 {
                     let field = |name| answer.field(name).parse::<i64>().expect("a number");
                     let (queue, offset) = (field("queueId") as i32, field("queueOffset"));
+                    assert!(!latched.contains(&queue), "queue {queue}: SEND_OK of a shard that was latched");
                     books.push(Acked { queue, offset, number, at: Instant::now() });
-                    acked.fetch_add(1, Ordering::Relaxed);
+                    common.acked.fetch_add(1, Ordering::Relaxed);
+                } else if answer.remark.contains("is latched") {
+                    latched.insert((number % QUEUES as u64) as i32);
+                    common.latched.fetch_add(1, Ordering::Relaxed);
+                    common.reason.lock().expect("no thread panics with it").get_or_insert(answer.remark);
                 }
             }
             Heard::Silence => {}

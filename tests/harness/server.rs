@@ -27,6 +27,8 @@ pub struct Server {
 /// `ringmq standalone` on one directory, which can be killed and started again on the same ports.
 pub struct Standalone {
     dir: PathBuf,
+    /// What starts it, if it is not started directly.
+    launcher: Vec<String>,
     arguments: Vec<String>,
     ports: Option<(String, String)>,
     /// The broker's port is broker.conf's.
@@ -36,7 +38,13 @@ pub struct Standalone {
 impl Standalone {
     /// `dir` gets `data` and the server's log.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), arguments: Vec::new(), ports: None, configured_port: false }
+        Self {
+            dir: dir.to_owned(),
+            launcher: Vec::new(),
+            arguments: Vec::new(),
+            ports: None,
+            configured_port: false,
+        }
     }
 
     /// On ports of its own that survive a restart. Not ones that the system picks for outgoing connections: while the
@@ -52,6 +60,12 @@ impl Standalone {
         let file = self.dir.join("broker.conf");
         std::fs::write(&file, lines.join("\n") + "\n").expect("write broker.conf");
         self.arguments.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
+        self
+    }
+
+    /// A program that becomes the server: its words are followed by the server's.
+    pub fn launched_by(mut self, words: &[&str]) -> Self {
+        self.launcher = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -73,8 +87,11 @@ impl Standalone {
     /// On free ports the first time, on the same ones ever after.
     pub fn start(&mut self) -> Server {
         let (namesrv_port, listen_port) = self.ports.clone().unwrap_or(("0".to_owned(), "0".to_owned()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        let mut words = self.launcher.clone();
+        words.push(env!("CARGO_BIN_EXE_ringmq").to_owned());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .args(["standalone", "--namesrv-port", &namesrv_port, "--data"])
             .arg(self.data())
             .args(&self.arguments);
