@@ -76,6 +76,21 @@ fn encode(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back_and_any_text_is_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..50),
+            text in "[A-Za-z0-9_=+/ü-]{0,30}",
+        ) {
+            prop_assert_eq!(decode(&encode(&bytes)), Some(bytes));
+            let _ = Handle::read(&text);
+            if let Some(raw) = decode(&text) {
+                prop_assert_eq!(raw.len(), text.trim_end_matches('=').len() * 3 / 4);
+            }
+        }
+    }
 
     #[test]
     fn is_the_reference_s_text() {

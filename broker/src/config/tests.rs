@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn host() -> HostFacts {
     HostFacts { host_name: "box".into(), address: IpAddr::from([10, 1, 2, 3]), data: "/srv/data".into() }
@@ -92,4 +93,32 @@ fn the_exporter_is_on_unless_it_is_switched_off() {
     assert_eq!(config.metrics_prom_exporter_host, OptionalIp(Some(IpAddr::from([10, 0, 0, 1]))));
     assert_eq!(warnings.len(), 1);
     assert!(BrokerConfig::parse("metricsPromExporterHost=here", &host()).is_err());
+}
+
+proptest! {
+    /// Known keys with values that nobody means, and lines that are none: read, warned of or refused with the line.
+    #[test]
+    fn any_configuration_is_read_or_refused_by_its_line(
+        lines in proptest::collection::vec(
+            (
+                prop_oneof![
+                    "brokerName|brokerIP1|deleteWhen|fileReservedTime|diskMaxUsedSpaceRatio|flushDiskType|maxMessageSize",
+                    "messageDelayLevel|namesrvAddr|listenPort|brokerRole|ringBytes|segmentBytes|storePathRootDir|shards",
+                    "[ -~]{0,12}",
+                ],
+                prop_oneof!["-?[0-9]{0,22}", "[0-9;:.smhd ]{0,20}", "[ -~ü]{0,20}", "(?s).{0,10}"],
+            ),
+            0..6,
+        ),
+    ) {
+        let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let last = 1 + text.matches(['\n', '\r']).count();
+        match BrokerConfig::parse(&text, &host()) {
+            Ok((_, warnings)) => prop_assert!(warnings.iter().all(|warning| (1..=last).contains(&warning.line))),
+            Err(ConfigError::Value { line, .. } | ConfigError::Refused { line, .. }) => {
+                prop_assert!((1..=last).contains(&line), "line {line} of {last}");
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
 }

@@ -32,6 +32,20 @@ pub fn decode(body: &[u8]) -> Option<Done> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_none_or_what_would_be_written_again(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            match decode(&bytes) {
+                None => prop_assert!(bytes.is_empty() || bytes.len() % NUMBER != 0),
+                Some(done) => {
+                    let again = [done.floor].into_iter().chain(done.offsets).flat_map(u64::to_le_bytes);
+                    prop_assert_eq!(again.collect::<Vec<u8>>(), bytes);
+                }
+            }
+        }
+    }
 
     #[test]
     fn reads_back_what_it_wrote_and_nothing_else() {
