@@ -170,6 +170,7 @@ fn what_clients_did_adds_up_in_the_metrics() {
     let group = ("consumer_group", "consumers");
     assert_eq!(metrics.sum("rocketmq_messages_out_total", &[topic, group]), 75.0);
     assert_eq!(metrics.sum("rocketmq_consumer_lag_messages", &[topic, group]), 5.0);
+    assert_eq!(metrics.sum("rocketmq_consumer_inflight_messages", &[topic, group]), 5.0);
     assert_eq!(metrics.sum("ringmq_requests_unsupported_total", &[("code", "9999")]), 1.0);
     assert_eq!(metrics.sum("ringmq_shard_records_total", &[]), 300.0);
     assert_eq!(metrics.sum("ringmq_shard_latched", &[]), 0.0);

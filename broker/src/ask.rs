@@ -23,7 +23,7 @@ use crate::queue_look::{Look, Seen};
 use crate::reply::Refusal;
 use crate::snapshot::CoreSnapshot;
 use crate::stats::CoreStats;
-use crate::traffic::Counted;
+use crate::traffic::{Counted, Pulled};
 
 /// What one core asks another.
 #[derive(Clone, Debug)]
@@ -84,6 +84,10 @@ pub enum Question {
     Traffic {
         cursor: usize,
     },
+    /// How far groups were given queues of the core that is asked, from a cursor on.
+    Pulled {
+        cursor: usize,
+    },
     /// Where the queues of a shard of the core that is asked end, from a cursor on.
     QueueEnds {
         shard: u16,
@@ -96,6 +100,8 @@ pub enum Question {
     LookAtQueues {
         topic: Box<str>,
         looks: Vec<Look>,
+        /// Who has pulled how much of them is wanted too.
+        group: Option<Box<str>>,
     },
     /// Of the core of the queue's shard: what its index has, from an offset on.
     Index {
@@ -167,6 +173,7 @@ pub enum Answer {
     Snapshot(Box<CoreSnapshot>),
     /// With the cursor that goes on, if there are more.
     Traffic(Vec<Counted>, Option<usize>),
+    Pulled(Vec<Pulled>, Option<usize>),
     QueueEnds(Vec<QueueEnd>, Option<usize>),
     Earliest(Result<Option<i64>, String>),
     Seen(Result<Vec<Seen>, String>),

@@ -381,7 +381,13 @@ impl<E: Env> Core<E> {
                 let (ends, next) = local.shard.queue_ends(cursor, most);
                 Answer::QueueEnds(ends, next)
             }
-            Question::LookAtQueues { topic, looks } => Answer::Seen(self.look_here(&topic, &looks).await),
+            Question::Pulled { cursor } => {
+                let (rows, next) = self.tables.some_pulled(cursor);
+                Answer::Pulled(rows, next)
+            }
+            Question::LookAtQueues { topic, looks, group } => {
+                Answer::Seen(self.look_here(&topic, &looks, group.as_deref()).await)
+            }
             Question::Index { topic, queue_id, from, count } => {
                 let found = self.index_here(&topic, queue_id, from, count).await;
                 Answer::Index(found.map_err(|error| error.to_string()))

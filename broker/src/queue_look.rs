@@ -37,14 +37,17 @@ pub struct Seen {
     pub max: i64,
     /// Of the messages that were asked for, in their order; `None` of one that is not there.
     pub times: Vec<Option<i64>>,
+    /// Where the last pull of the group that was asked for ended, if it has ever pulled.
+    pub pulled: Option<i64>,
 }
 
 impl<E: Env> Core<E> {
-    /// Looks at queues of a topic, wherever they are.
+    /// Looks at queues of a topic, wherever they are, and at how much of them the group has pulled.
     pub async fn look_at_queues(
         self: &Rc<Self>,
         topic: &str,
         looks: Vec<Look>,
+        group: Option<&str>,
     ) -> Result<Vec<Seen>, Refusal> {
         let first_shard = self.placement.first_shard(topic);
         let mut by_core: Vec<Vec<Look>> = (0..self.placement.cores()).map(|_| Vec::new()).collect();
@@ -55,7 +58,8 @@ impl<E: Env> Core<E> {
         let mut all = Vec::new();
         for (core, looks) in by_core.into_iter().enumerate() {
             for some in looks.chunks(ADMIN_ROWS_PER_TURN) {
-                let question = Question::LookAtQueues { topic: topic.into(), looks: some.to_vec() };
+                let (topic, looks, group) = (topic.into(), some.to_vec(), group.map(Box::from));
+                let question = Question::LookAtQueues { topic, looks, group };
                 match self.ask(core, question).await {
                     Answer::Seen(Ok(seen)) => all.extend(seen),
                     Answer::Seen(Err(error)) => return Err(Refusal::unreadable(error)),
@@ -69,13 +73,20 @@ impl<E: Env> Core<E> {
     }
 
     /// The queues are of shards of this core.
-    pub(crate) async fn look_here(&self, topic: &str, looks: &[Look]) -> Result<Vec<Seen>, String> {
+    pub(crate) async fn look_here(
+        &self,
+        topic: &str,
+        looks: &[Look],
+        group: Option<&str>,
+    ) -> Result<Vec<Seen>, String> {
         let first_shard = self.placement.first_shard(topic);
         let mut all = Vec::with_capacity(looks.len());
         for look in looks {
             let shard = self.placement.shard(first_shard, look.queue_id);
             let shard = &self.local(shard).expect("a queue's core has its shard").shard;
-            let mut seen = Seen { queue_id: look.queue_id, ..Seen::default() };
+            let pulled = group.and_then(|group| self.tables.pulled(group, topic, look.queue_id));
+            let pulled = pulled.map(|end| end as i64);
+            let mut seen = Seen { queue_id: look.queue_id, pulled, ..Seen::default() };
             let Some(queue) = shard.find_queue(topic, look.queue_id) else {
                 seen.times = vec![None; look.times_of.len()];
                 all.push(seen);

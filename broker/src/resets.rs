@@ -75,6 +75,7 @@ impl<E: Env> Core<E> {
         let local = self.local(shard).expect("a queue's core has its shard");
         let held = local.shard.find_queue(&queue.topic, queue.queue_id);
         self.resets.set(queue.clone(), offset);
+        self.tables.forget_pulled(&queue.group, &queue.topic, queue.queue_id);
         let Some(held) = held else { return };
         for (pull, responder) in self.holds.take_group(shard, held, &queue.group) {
             let wanted = GroupQueueRef { group: &queue.group, topic: &queue.topic, queue_id: queue.queue_id };

@@ -18,7 +18,7 @@ use crate::config::Setting;
 use crate::control::names;
 use crate::filter::Wanted;
 use crate::placement::Placement;
-use crate::traffic::{Row, Traffic};
+use crate::traffic::{Pulled, Row, Traffic};
 
 /// Permission bits of a topic and of the broker.
 pub const PERM_READ: u32 = 4;
@@ -52,6 +52,8 @@ pub struct GroupSettings {
     pub retry_queues: u32,
     /// Topics that it must not read.
     pub forbidden: Vec<Box<str>>,
+    /// Tells the groups apart that have had this name, one after the other. Each core's tables number them by themselves.
+    pub life: u64,
 }
 
 /// What the online members of a group consume.
@@ -190,6 +192,8 @@ pub struct Tables {
     topics: RefCell<HashMap<Box<str>, Rc<Topic>>>,
     groups: RefCell<HashMap<Box<str>, Rc<GroupSettings>>>,
     consumers: RefCell<HashMap<Box<str>, Rc<Consumers>>>,
+    /// Groups that there have been.
+    lives: Cell<u64>,
     broker_permission: Cell<u32>,
     changed: Event,
     /// What is counted by topic and group.
@@ -203,6 +207,7 @@ impl Tables {
             topics: RefCell::default(),
             groups: RefCell::default(),
             consumers: RefCell::default(),
+            lives: Cell::new(0),
             broker_permission: Cell::new(broker_permission),
             changed: Event::new(),
             traffic: Traffic::default(),
@@ -250,7 +255,9 @@ impl Tables {
                     topic.forget_rows(&self.traffic);
                 }
             }
-            TableChange::Group(settings) => {
+            TableChange::Group(mut settings) => {
+                let before = self.group(&settings.name);
+                settings.life = before.map_or_else(|| self.next_life(), |before| before.life);
                 self.groups.borrow_mut().insert(settings.name.clone(), Rc::new(settings));
             }
             TableChange::GroupGone(name) => {
@@ -268,6 +275,33 @@ impl Tables {
             TableChange::Config(_) => debug_assert!(false, "the configuration is the core's"),
         }
         self.changed.notify();
+    }
+
+    fn next_life(&self) -> u64 {
+        let life = self.lives.get() + 1;
+        self.lives.set(life);
+        life
+    }
+
+    /// How far a group was given a queue of this core, if it ever was.
+    pub fn pulled(&self, group: &str, topic: &str, queue_id: u32) -> Option<u64> {
+        let life = self.group(group)?.life;
+        let topic = self.topic(topic)?;
+        let rows = topic.rows.outgoing.borrow();
+        rows.get(group)?.pulled(life, queue_id)
+    }
+
+    /// What a group was given of a queue says nothing any more: it starts somewhere else.
+    pub fn forget_pulled(&self, group: &str, topic: &str, queue_id: u32) {
+        let Some(topic) = self.topic(topic) else { return };
+        if let Some(row) = topic.rows.outgoing.borrow().get(group) {
+            self.traffic.forget_pulled(row, queue_id);
+        }
+    }
+
+    /// How far groups were given queues of this core: the next rows from `cursor` on, and where to go on, if there are more.
+    pub fn some_pulled(&self, cursor: usize) -> (Vec<Pulled>, Option<usize>) {
+        self.traffic.some_pulled(cursor, |group| self.group(group).map(|group| group.life))
     }
 
     /// `brokerPermission`.
@@ -306,6 +340,51 @@ mod tests {
         assert!(tables.broker_writable());
         tables.set_broker_permission(PERM_READ);
         assert!(!tables.broker_writable() && tables.broker_readable());
+    }
+
+    #[test]
+    fn a_group_that_is_made_again_has_pulled_nothing() {
+        let tables = Tables::new(Placement::new(1, 1), 6);
+        tables.apply(TableChange::Topic(TopicSettings {
+            name: "orders".into(),
+            read_queues: 1,
+            write_queues: 1,
+            perm: PERM_READ | PERM_WRITE,
+            sys_flag: 0,
+            order: false,
+            multi_tag: false,
+            once_ms: 0,
+        }));
+        let group = |retries| {
+            TableChange::Group(GroupSettings {
+                name: "g".into(),
+                consume_enable: true,
+                consume_broadcast_enable: true,
+                sys_flag: 0,
+                retry_max_times: retries,
+                retry_queues: 1,
+                forbidden: Vec::new(),
+                life: 0,
+            })
+        };
+        let pulled = || tables.pulled("g", "orders", 0);
+        let pull = |end| {
+            let row = tables.topic("orders").unwrap().outgoing(&tables.traffic, "g");
+            tables.traffic.note_pull(&row, tables.group("g").unwrap().life, 0, end);
+        };
+        tables.apply(group(16));
+        pull(5);
+        tables.apply(group(3));
+        assert_eq!(pulled(), Some(5), "only changed");
+        assert_eq!(tables.some_pulled(0).0.len(), 1);
+        tables.apply(TableChange::GroupGone("g".into()));
+        assert_eq!((pulled(), tables.some_pulled(0).0), (None, vec![]));
+        tables.apply(group(3));
+        assert_eq!((pulled(), tables.some_pulled(0).0), (None, vec![]));
+        pull(7);
+        assert_eq!(pulled(), Some(7));
+        tables.forget_pulled("g", "orders", 0);
+        assert_eq!(pulled(), None);
     }
 
     #[test]

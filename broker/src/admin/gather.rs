@@ -41,7 +41,12 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLag {
     pub queue_id: u32,
+    /// Stored and not committed.
     pub messages: u64,
+    /// Given to the group and not committed.
+    pub in_flight: u64,
+    /// Stored and not given to the group.
+    pub ready: u64,
 }
 
 /// A group's lag in a topic, by queue.
@@ -55,6 +60,14 @@ pub struct Lag {
 impl Lag {
     pub fn messages(&self) -> u64 {
         self.queues.iter().map(|queue| queue.messages).sum()
+    }
+
+    pub fn in_flight(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.in_flight).sum()
+    }
+
+    pub fn ready(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.ready).sum()
     }
 }
 
@@ -136,6 +149,27 @@ async fn queue_ends<E: Env>(core: &Rc<Core<E>>) -> Result<Ends, String> {
     Ok(all)
 }
 
+/// How far groups were given queues, by group and topic.
+type Pulls = BTreeMap<(Box<str>, Box<str>), Vec<(u16, u64)>>;
+
+async fn pulls<E: Env>(core: &Rc<Core<E>>) -> Result<Pulls, String> {
+    let mut all = Pulls::new();
+    for of in 0..core.placement.cores() {
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            let Answer::Pulled(rows, more) = ask(core, of, Question::Pulled { cursor }).await? else {
+                unreachable!("asked what was pulled");
+            };
+            for row in rows {
+                all.entry((row.group, row.topic)).or_default().extend(row.queues);
+            }
+            next = more;
+            core.env.yield_now().await;
+        }
+    }
+    Ok(all)
+}
+
 /// Every topic whose offsets have moved since it was made.
 pub async fn topics_with_messages<E: Env>(core: &Rc<Core<E>>) -> Result<BTreeSet<Box<str>>, String> {
     let mut ends = queue_ends(core).await?;
@@ -154,22 +188,30 @@ pub async fn topics_with_messages<E: Env>(core: &Rc<Core<E>>) -> Result<BTreeSet
 /// How far each group is behind in each topic that it has ever committed an offset of.
 pub async fn lags<E: Env>(control: &Rc<Control<E>>) -> Result<Vec<Lag>, String> {
     let ends = queue_ends(&control.core).await?;
+    let pulls = pulls(&control.core).await?;
+    let env = &control.core.env;
     let mut lags = Vec::new();
     let mut after = None;
     loop {
-        let some = some_lags(control, &ends, after.as_ref());
+        let some = some_lags(control, &ends, &pulls, after.as_ref());
         let Some(last) = some.last() else {
-            let_go(&control.core.env, ends).await;
+            let_go(env, ends).await;
+            let_go(env, pulls).await;
             return Ok(lags);
         };
         after = Some((last.group.clone(), last.topic.clone()));
         lags.extend(some);
-        control.core.env.yield_now().await;
+        env.yield_now().await;
     }
 }
 
 /// The lags behind the one of this group and topic, as many as are looked at in one go.
-fn some_lags<E: Env>(control: &Control<E>, ends: &Ends, after: Option<&(Rc<str>, Rc<str>)>) -> Vec<Lag> {
+fn some_lags<E: Env>(
+    control: &Control<E>,
+    ends: &Ends,
+    pulls: &Pulls,
+    after: Option<&(Rc<str>, Rc<str>)>,
+) -> Vec<Lag> {
     let state = control.state.borrow();
     let mut lags = Vec::new();
     let mut queues_seen = 0;
@@ -177,11 +219,23 @@ fn some_lags<E: Env>(control: &Control<E>, ends: &Ends, after: Option<&(Rc<str>,
     while let Some((group, topic, offsets)) = state.offsets.after(position) {
         position = Some((&**group, &**topic));
         let ends = ends.get(&**topic);
+        let pulled: BTreeMap<u32, u64> = pulls
+            .get(&(Box::from(&**group), Box::from(&**topic)))
+            .into_iter()
+            .flatten()
+            .map(|(id, end)| (u32::from(*id), *end))
+            .collect();
         let lag = |(queue_id, offset): (&u32, &i64)| {
             // A queue without a message is at 0; an offset that is ahead was set by hand.
             let end = ends.and_then(|ends| ends.get(queue_id)).copied().unwrap_or(0);
-            let messages = end.saturating_sub(u64::try_from(*offset).unwrap_or(0));
-            QueueLag { queue_id: *queue_id, messages }
+            let offset = u64::try_from(*offset).unwrap_or(0);
+            let pulled = pulled.get(queue_id).copied().unwrap_or(offset);
+            QueueLag {
+                queue_id: *queue_id,
+                messages: end.saturating_sub(offset),
+                in_flight: pulled.saturating_sub(offset),
+                ready: end.saturating_sub(pulled),
+            }
         };
         let queues: Vec<_> = offsets.iter().map(lag).collect();
         queues_seen += queues.len();

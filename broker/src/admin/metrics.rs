@@ -10,7 +10,7 @@ use std::rc::Rc;
 use ringmq_io::Env;
 use ringmq_wire::version;
 
-use super::gather::{self, Moved, breathe, let_go};
+use super::gather::{self, Lag, Moved, breathe, let_go};
 use super::pages::Pages;
 use super::people;
 use super::text::{Kind, Text};
@@ -19,6 +19,9 @@ use crate::snapshot::CoreSnapshot;
 
 /// Name, meaning and value of a family of traffic.
 type Counted = (&'static str, &'static str, fn(&Moved) -> u64);
+
+/// The same of what groups are behind with.
+type Figure = (&'static str, &'static str, fn(&Lag) -> u64);
 
 /// The whole text. `by_queue`: lags queue by queue as well, which is long.
 pub async fn write<E: Env>(control: &Rc<Control<E>>, by_queue: bool) -> Result<Pages, String> {
@@ -140,6 +143,23 @@ async fn lags<E: Env>(text: &mut Text, control: &Rc<Control<E>>, by_queue: bool)
     for (n, lag) in lags.iter().enumerate() {
         text.sample(&consumed_labels(&lag.group, &lag.topic), lag.messages());
         breathe(env, n).await;
+    }
+    // With RocketMQ's meaning of both, of which that of the lag is not always the sum: a group may have committed what it was
+    // never given, and be given again what it has committed.
+    let families: [Figure; 2] = [
+        (
+            "rocketmq_consumer_inflight_messages",
+            "Messages that a group was given and has not committed yet",
+            Lag::in_flight,
+        ),
+        ("rocketmq_consumer_ready_messages", "Messages that a group was not given yet", Lag::ready),
+    ];
+    for (name, help, value) in families {
+        text.family(name, Kind::Gauge, help);
+        for (n, lag) in lags.iter().enumerate() {
+            text.sample(&consumed_labels(&lag.group, &lag.topic), value(lag));
+            breathe(env, n).await;
+        }
     }
     if !by_queue {
         return Ok(());

@@ -33,6 +33,7 @@ pub fn group(group: &GroupConfig) -> GroupSettings {
         retry_max_times: group.retry_max_times,
         retry_queues: groups::retry_queues(group),
         forbidden: attributes::forbidden(&group.attributes).map(Box::from).collect(),
+        life: 0,
     }
 }
 

@@ -1,4 +1,6 @@
 //! GET_BROKER_CONSUME_STATS (317): how far each group is in each topic in which it has committed an offset.
+//!
+//! Difference: `pullOffset` is there; RocketMQ 5.5.0 leaves it at 0, so that its `totalInflightDiff` is below zero.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -46,8 +48,10 @@ async fn gather<E: Env>(control: &Rc<Control<E>>, only_ordered: bool) -> Result<
         for topic in topics {
             rows.extend(of_topic(control, &group, &topic, Queues::Write).await?);
         }
-        let offsets = rows.iter().flat_map(|stats| stats.offset_table.values());
-        all.total_diff += offsets.map(|queue| queue.broker_offset - queue.consumer_offset).sum::<i64>();
+        for queue in rows.iter().flat_map(|stats| stats.offset_table.values()) {
+            all.total_diff += queue.broker_offset - queue.consumer_offset;
+            all.total_inflight_diff += queue.pull_offset - queue.consumer_offset;
+        }
         all.consume_stats_list.push(BTreeMap::from([(group.to_string(), rows)]));
         at = Some(group);
         control.core.env.yield_now().await;

@@ -2,7 +2,7 @@
 //!
 //! RocketMQ 5.5.0 AdminBrokerProcessor#getConsumeStats: topics that are named in a list are looked at in any case; one topic, or those in
 //! which the group has committed offsets, only if its online members still want them.
-//! Difference: nobody keeps what was pulled and not committed, so `pullOffset` is the committed offset.
+//! `pullOffset` is where the last pull ended, unless the group has committed more; it is not kept over a restart there either.
 
 use std::rc::Rc;
 
@@ -82,7 +82,7 @@ pub(super) async fn of_topic<E: Env>(
     // The last one consumed.
     let look = |(queue_id, offset): (u32, &i64)| Look { queue_id, times_of: vec![At::Offset(offset - 1)] };
     let looks = (0..).zip(&offsets).map(look).collect();
-    let seen = control.core.look_at_queues(topic, looks).await?;
+    let seen = control.core.look_at_queues(topic, looks, Some(group)).await?;
     let broker_name = &control.core.config.broker_name;
     let rows = seen.into_iter().zip(offsets).map(|(seen, offset)| {
         let (broker_name, topic) = (broker_name.clone(), topic.to_owned());
@@ -91,7 +91,7 @@ pub(super) async fn of_topic<E: Env>(
             broker_offset: seen.max,
             consumer_offset: offset,
             last_timestamp: seen.times[0].unwrap_or(0),
-            pull_offset: offset,
+            pull_offset: seen.pulled.unwrap_or(0).max(offset),
         };
         (queue, wrapper)
     });

@@ -37,7 +37,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     let looks = by_queue.keys().map(|queue_id| Look { queue_id: *queue_id, times_of: Vec::new() }).collect();
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Background, async move {
-        let seen = match control.core.look_at_queues(&topic, looks).await {
+        let seen = match control.core.look_at_queues(&topic, looks, None).await {
             Ok(seen) => seen,
             Err(refusal) => return responder.refuse_with(&refusal),
         };

@@ -50,6 +50,8 @@ pub mod forbidden {
 /// A pull that has passed all checks: what is left to do, now or when a message comes.
 pub struct Pull {
     pub shard: u16,
+    /// The queue's id in the topic.
+    queue_id: u16,
     pub queue: QueueRef,
     pub offset: u64,
     max_messages: u32,
@@ -62,6 +64,11 @@ pub struct Pull {
 }
 
 impl Pull {
+    /// Notes where it ends, which is where the group's next pull is to begin.
+    fn ends_at<E: Env>(&self, core: &Core<E>, offset: u64) {
+        core.tables.traffic.note_pull(&self.row, self.group.life, self.queue_id, offset);
+    }
+
     fn wanted(&self) -> &Wanted {
         self.filter.as_ref().map_or(&Wanted::All, |subscription| &subscription.wanted)
     }
@@ -144,6 +151,7 @@ pub fn handle<E: Env>(core: &Rc<Core<E>>, request: &Request<'_, '_, E>) -> Handl
     };
     let pull = Pull {
         shard,
+        queue_id: header.queue_id as u16,
         queue: topic.queue(&local.shard, queue_id),
         // A negative offset is before the start of everything.
         offset: u64::try_from(header.queue_offset).unwrap_or(0),
@@ -326,6 +334,7 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
     if code == response_code::PULL_NOT_FOUND
         && let Some(patience) = patience
     {
+        pull.ends_at(core, next);
         let deadline = core.env.monotonic_ns().saturating_add(patience.as_nanos() as u64);
         if let Err((pull, responder)) = core.holds.hold(pull, responder, deadline) {
             add(&core.counters.full.holds, 1);
@@ -448,6 +457,7 @@ fn answer_fetched<E: Env>(
     add(&core.counters.get_messages, u64::from(messages));
     add(&core.counters.get_bytes, bytes as u64);
     pull.row.count(u64::from(messages), bytes as u64);
+    pull.ends_at(core, next);
     let bounds = shard.bounds(pull.queue);
     responder.answer_with_body(
         |out, opaque| {
@@ -480,6 +490,7 @@ fn answer_empty<E: Env>(
     remark: &'static str,
 ) {
     add(&core.counters.pulls_missed, 1);
+    pull.ends_at(core, next);
     let bounds = core.local(pull.shard).map(|local| local.shard.bounds(pull.queue)).unwrap_or_default();
     responder.answer(|out, opaque| {
         let answer = PullAnswer {

@@ -27,7 +27,7 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Background, async move {
         let topic = &config.topic_name;
-        let seen = match control.core.look_at_queues(topic, looks).await {
+        let seen = match control.core.look_at_queues(topic, looks, None).await {
             Ok(seen) => seen,
             Err(refusal) => return responder.refuse_with(&refusal),
         };

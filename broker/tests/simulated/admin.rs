@@ -95,6 +95,8 @@ fn what_was_sent_and_pulled_adds_up_over_all_cores() {
         assert_eq!(sum(&metrics, "rocketmq_messages_out_total", &by_consumers), 150.0);
         assert_eq!(sum(&metrics, "rocketmq_throughput_out_total", &by_consumers), stored * 0.75);
         assert_eq!(sum(&metrics, "rocketmq_consumer_lag_messages", &by_consumers), 30.0);
+        assert_eq!(sum(&metrics, "rocketmq_consumer_inflight_messages", &by_consumers), 30.0);
+        assert_eq!(sum(&metrics, "rocketmq_consumer_ready_messages", &by_consumers), 0.0);
         assert_eq!(sum(&metrics, "ringmq_shard_records_total", &[]), 200.0);
         for core in 0..3 {
             let core = format!("core=\"{core}\"");
@@ -105,13 +107,26 @@ fn what_was_sent_and_pulled_adds_up_over_all_cores() {
         assert!(sum(&metrics, "ringmq_stage_seconds_count", &["stage=\"hop\""]) >= 1.0);
         assert!(!metrics.contains("lag_queue"));
 
+        // Five more that nobody has pulled, and one that is committed.
+        for _ in 0..5 {
+            assert_eq!(peer.send(send_header("orders", 1, ""), &[7; 100]).await.code, 0);
+        }
+        let commit =
+            [("consumerGroup", "consumers"), ("topic", "orders"), ("queueId", "1"), ("commitOffset", "21")];
+        assert_eq!(peer.ask(15, &commit, b"").await.command().code, 0);
+        let (_, metrics) = http.get("/metrics").await;
+        for (name, expected) in [("lag", 34.0), ("inflight", 29.0), ("ready", 5.0)] {
+            let name = format!("rocketmq_consumer_{name}_messages");
+            assert_eq!(sum(&metrics, &name, &by_consumers), expected, "{name}");
+        }
+
         // The same connection serves on.
         let (_, metrics) = http.get("/metrics/queues").await;
         let queue = ["consumer_group=\"consumers\"", "queue_id=\"1\""];
-        assert_eq!(sum(&metrics, "ringmq_consumer_lag_queue_messages", &queue), 30.0);
+        assert_eq!(sum(&metrics, "ringmq_consumer_lag_queue_messages", &queue), 34.0);
         let (_, stats) = http.get("/stats").await;
         let document: Document = serde_json::from_str(&stats).expect("a document");
-        assert_eq!(document.cores.iter().map(|core| core.messages_in).sum::<u64>(), 200);
+        assert_eq!(document.cores.iter().map(|core| core.messages_in).sum::<u64>(), 205);
         assert_eq!(
             (document.busy_topics[0].topic.as_str(), document.busy_topics[0].messages_out),
             ("orders", 150)

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, each_seed, send_header};
+use crate::common::{Peer, Rig, Scene, each_seed, pull_header, send_header};
 use ringmq_io::Env;
 use ringmq_wire::code::request_code as code;
-use ringmq_wire::headers::SendHeader;
+use ringmq_wire::headers::{PullHeader, SendHeader};
 use ringmq_wire::json_dialect::{
     self, BrokerStats, ConsumeQueue, ConsumeStats, ConsumeStatsList, ConsumeTimeSpans, ConsumerConnection,
     CorrectionOffsets, GroupList, HaRuntimeInfo, ProducerConnection, ProducerTable, SubscriptionGroupTable,
@@ -73,7 +73,7 @@ async fn stats(peer: &Peer, group: &str, more: &[(&str, &str)]) -> Vec<(i32, i64
     fields.extend(more);
     let stats: ConsumeStats = body(peer, code::GET_CONSUME_STATS, &fields, b"").await.unwrap();
     let row = |(queue, offset): (&json_dialect::MessageQueue, &json_dialect::OffsetWrapper)| {
-        assert_eq!(offset.pull_offset, offset.consumer_offset);
+        assert_eq!(offset.pull_offset, offset.consumer_offset, "nobody has pulled");
         (queue.queue_id, offset.broker_offset, offset.consumer_offset, offset.last_timestamp > 0)
     };
     stats.offset_table.iter().map(row).collect()
@@ -213,6 +213,47 @@ fn offsets_ends_and_times_of_a_topic_and_a_group() {
         assert!(spans[1].min_time_stamp < spans[1].consume_time_stamp);
         assert!(spans[1].consume_time_stamp < spans[1].max_time_stamp && spans[1].delay_time > 0);
         assert_eq!((spans[2].consume_time_stamp, spans[2].delay_time), (spans[2].max_time_stamp, 0));
+    });
+}
+
+/// What was pulled and not committed is told apart from what was not pulled, whatever a pull ended with.
+#[test]
+fn what_a_group_has_pulled_is_told() {
+    each_seed(SEEDS, |rig| async move {
+        let peer = orders(&rig).await;
+        let pull = async |queue: i32, offset: i64, most: i32| {
+            let header = pull_header("orders", queue, offset);
+            rig.connect().pull(PullHeader { consumer_group: "g", max_msg_nums: most, ..header }).await
+        };
+        let told = async || {
+            let stats: ConsumeStats =
+                body(&peer, code::GET_CONSUME_STATS, &[("consumerGroup", "g")], b"").await.unwrap();
+            stats.offset_table.values().map(|at| (at.consumer_offset, at.pull_offset)).collect::<Vec<_>>()
+        };
+        assert_eq!(told().await, [(0, 0), (2, 2), (3, 3), (0, 0)]);
+        assert_eq!(pull(0, 0, 32).await.bodies().len(), 3);
+        assert_eq!(pull(1, 1, 1).await.bodies().len(), 1);
+        assert_eq!(pull(3, 0, 2).await.bodies().len(), 2);
+        // What is committed has been pulled by somebody.
+        assert_eq!(told().await, [(0, 3), (2, 2), (3, 3), (0, 2)]);
+        let all: ConsumeStatsList =
+            body(&peer, code::GET_BROKER_CONSUME_STATS, &[("isOrder", "false")], b"").await.unwrap();
+        assert_eq!((all.total_diff, all.total_inflight_diff), (7, 5));
+        commit(&peer, "g", "orders", 0, 2).await;
+        assert_eq!(told().await[0], (2, 3));
+        // A consumer that takes over begins anew; one that is ahead of the end is sent back.
+        assert_eq!(pull(0, 0, 1).await.next, 1);
+        assert_eq!(told().await[0], (2, 2));
+        assert_eq!(pull(3, 90, 1).await.next, 3);
+        assert_eq!(told().await[3], (0, 3));
+        // Another group has pulled nothing of it, and a group that is made again neither.
+        make_group(&peer, "h").await;
+        commit(&peer, "h", "orders", 0, 1).await;
+        assert_eq!(stats(&peer, "h", &[]).await.len(), 4);
+        let delete = [("groupName", "g"), ("cleanOffset", "false")];
+        assert_eq!(done(&peer, code::DELETE_SUBSCRIPTIONGROUP, &delete, b"").await, ok());
+        make_group(&peer, "g").await;
+        assert_eq!(told().await, [(2, 2), (2, 2), (3, 3), (0, 0)]);
     });
 }
 

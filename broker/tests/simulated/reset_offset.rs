@@ -9,7 +9,7 @@ use crate::common::{Peer, Pulled, each_seed_with, pull_header, send_header};
 use ringmq_io::{Class, Env};
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::headers::PullHeader;
-use ringmq_wire::json_dialect::{self, ResetOffsetBody};
+use ringmq_wire::json_dialect::{self, ConsumeStats, ResetOffsetBody};
 
 const SEEDS: u64 = 6;
 
@@ -67,6 +67,11 @@ fn the_next_pull_of_each_queue_is_told_once() {
             }
             let all = [("queueId", "-1"), ("timestamp", "1")];
             assert_eq!(reset(&peer, "t", "g", &all).await, Ok(vec![(0, 0), (1, 0), (2, 0), (3, 0)]));
+            // What was pulled before says nothing of where the group begins now.
+            let fields = [("consumerGroup", "g"), ("topic", "t")];
+            let stats = peer.ask(code::GET_CONSUME_STATS, &fields, b"").await;
+            let stats: ConsumeStats = json_dialect::read(stats.command().body).unwrap();
+            assert!(stats.offset_table.values().all(|at| at.pull_offset == 0), "{stats:?}");
             for queue in 0..4 {
                 // A consumer of the old position goes on committing.
                 commit(&rig.connect(), queue, 4).await;

@@ -316,6 +316,10 @@ pub const STAGE_SAMPLED_ONE_IN: u32 = 64;
 /// Rows of traffic by topic, and by group and topic, that one core keeps: about 150 bytes each, 30 MiB.
 pub const TRAFFIC_ROWS_MAX: usize = 200_000;
 
+/// Queues of groups of which one core notes how far they were pulled: 16 bytes each, 16 MiB. Of further ones the committed offset is
+/// told instead.
+pub const PULL_OFFSETS_PER_CORE_MAX: usize = 1_000_000;
+
 /// Rows of traffic that are copied for the control core in one go: some tens of microseconds.
 pub const TRAFFIC_ROWS_PER_TURN: usize = 128;
 

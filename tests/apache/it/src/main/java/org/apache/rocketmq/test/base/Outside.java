@@ -8,11 +8,13 @@ import static org.mockito.Mockito.when;
 import org.apache.rocketmq.broker.BrokerController;
 import org.apache.rocketmq.broker.offset.ConsumerOffsetManager;
 import org.apache.rocketmq.common.BrokerConfig;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RemotingClient;
 import org.apache.rocketmq.remoting.netty.NettyClientConfig;
 import org.apache.rocketmq.remoting.netty.NettyRemotingClient;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.admin.OffsetWrapper;
 import org.apache.rocketmq.remoting.protocol.header.GetMaxOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.GetMaxOffsetResponseHeader;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
@@ -20,9 +22,11 @@ import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetResponseH
 import org.apache.rocketmq.remoting.protocol.route.BrokerData;
 import org.apache.rocketmq.store.MessageStore;
 import org.apache.rocketmq.store.config.MessageStoreConfig;
+import org.apache.rocketmq.test.util.MQAdminTestUtils;
 
 /**
- * What some tests ask a broker in their own JVM, asked over the wire: its name and address, the end of a queue, a group's offset.
+ * What some tests ask a broker in their own JVM, asked over the wire: its name and address, the end of a queue, a group's offset and
+ * where its last pull ended.
  * Its configuration is an object that they may set; it changes nothing outside.
  */
 final class Outside {
@@ -51,6 +55,8 @@ final class Outside {
         }
         when(offsets.queryOffset(anyString(), anyString(), anyInt()))
             .thenAnswer(call -> offset(addr, call.getArgument(0), call.getArgument(1), call.getArgument(2)));
+        when(offsets.queryPullOffset(anyString(), anyString(), anyInt()))
+            .thenAnswer(call -> pullOffset(broker, call.getArgument(0), call.getArgument(1), call.getArgument(2)));
         BrokerController controller = mock(BrokerController.class);
         when(controller.getBrokerAddr()).thenReturn(addr);
         when(controller.getBrokerConfig()).thenReturn(config);
@@ -67,6 +73,14 @@ final class Outside {
         RemotingCommand request = RemotingCommand.createRequestCommand(RequestCode.GET_MAX_OFFSET, header);
         RemotingCommand answer = CLIENT.invokeSync(addr, request, ANSWER_MILLIS);
         return ((GetMaxOffsetResponseHeader) answer.decodeCommandCustomHeader(GetMaxOffsetResponseHeader.class)).getOffset();
+    }
+
+    /** Which is told with a group's statistics only. -1 if there is none. */
+    private static long pullOffset(BrokerData broker, String group, String topic, int queueId) {
+        String addr = broker.getBrokerAddrs().get(0L);
+        OffsetWrapper found = MQAdminTestUtils.examineConsumeStats(addr, topic, group).getOffsetTable()
+            .get(new MessageQueue(topic, broker.getBrokerName(), queueId));
+        return found == null ? -1 : found.getPullOffset();
     }
 
     /** -1 if there is none. */
