@@ -205,6 +205,71 @@ fn what_clients_did_adds_up_in_the_metrics() {
     server.stop();
 }
 
+/// What the dashboard in `docs` asks Prometheus for is there: names, and the labels that it chooses and groups by.
+#[test]
+fn the_grafana_dashboard_asks_for_metrics_that_there_are() {
+    let dir = scratch();
+    let server = Standalone::new(dir.path()).shards(2).start();
+    send(server.broker(), 8);
+    let mut remote = Remote::connect(server.broker());
+    assert_eq!(remote.pull(pull_header(TOPIC, 0, 0)).code, response_code::SUCCESS);
+    let commit = [("consumerGroup", "consumers"), ("topic", TOPIC), ("queueId", "0"), ("commitOffset", "1")];
+    assert_eq!(remote.ask(request_code::UPDATE_CONSUMER_OFFSET, &commit, b"").code, response_code::SUCCESS);
+    assert_ne!(remote.ask(9999, &[], b"").code, response_code::SUCCESS);
+    let (_, text) = get(server.admin(), "/metrics");
+    let Metrics(samples) = Metrics::parse(&text);
+    let families: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+
+    let file = harness::repository().join("docs/grafana-dashboard.json");
+    let file = std::fs::read_to_string(file).expect("read the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+    let mut queries = Vec::new();
+    collect_queries(&dashboard, &mut queries);
+    assert!(queries.len() >= 10, "{queries:?}");
+    for query in queries {
+        let mut names = 0;
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        for name in query.split(word).filter(|w| w.starts_with("ringmq_") || w.starts_with("rocketmq_")) {
+            names += 1;
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let known = families.contains(name) || family.is_some_and(|family| families.contains(family));
+            assert!(known, "no {name}, which is in {query}");
+            let labels: BTreeSet<&str> = samples
+                .iter()
+                .filter(|(of, ..)| of == name)
+                .flat_map(|(_, labels, _)| labels.keys().map(String::as_str))
+                .collect();
+            // Some families have no sample until something has gone wrong.
+            let by = query.split(" by (").skip(1).filter_map(|rest| rest.split(')').next());
+            for label in by.flat_map(|list| list.split(", ")).filter(|_| !labels.is_empty()) {
+                assert!(
+                    labels.contains(label),
+                    "no label {label} of {name}, which is in {query}: {labels:?}"
+                );
+            }
+        }
+        assert!(names > 0, "no metric of ours in {query}");
+    }
+    server.stop();
+}
+
+/// The texts of all queries, wherever they are.
+fn collect_queries(of: &serde_json::Value, queries: &mut Vec<String>) {
+    match of {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str().filter(|_| name == "expr" || name == "query") {
+                    Some(text) if text != "prometheus" => queries.push(text.to_owned()),
+                    _ => collect_queries(value, queries),
+                }
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| collect_queries(value, queries)),
+        _ => {}
+    }
+}
+
 #[test]
 fn bad_requests_cost_only_themselves() {
     let dir = scratch();
