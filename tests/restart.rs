@@ -76,6 +76,43 @@ fn a_port_of_another_server_is_an_error_that_names_it() {
     server.stop();
 }
 
+/// Clients with `vipChannelEnabled`, the dashboard among them, know only the port two below the broker's.
+#[test]
+fn the_port_of_the_vip_channel_is_the_brokers_too() {
+    let _turn = take_turn();
+    let dir = scratch();
+    let mut standalone = Standalone::new(dir.path()).restartable();
+    let mut server = standalone.start();
+    let vip = neighbour(server.broker());
+    for restarted in [false, true] {
+        let sent = Remote::connect(&vip).send(send_header("orders", 0), b"m");
+        assert_eq!(sent.code, 0, "{sent:?}");
+        if !restarted {
+            server.crash();
+            server = standalone.start();
+        }
+    }
+    let pulled = Remote::connect(server.broker()).pull(pull_header("orders", 0, 0));
+    assert_eq!(pulled.messages(), [b"m".to_vec(), b"m".to_vec()], "{pulled:?}");
+    let mut idle = Remote::connect(&vip);
+    server.stop();
+    assert!(idle.is_closed_within(Duration::from_secs(5)), "a stop ends its connections as well");
+
+    // A broker does without it where somebody else has it, and says so.
+    let taken = TcpListener::bind(&vip).expect("the port is free again");
+    let mut server = standalone.start();
+    server.process.logged("clients with vipChannelEnabled will not find this broker", REFUSED);
+    let sent = Remote::connect(server.broker()).send(send_header("orders", 0), b"m");
+    assert_eq!(sent.code, 0, "{sent:?}");
+    server.stop();
+    drop(taken);
+}
+
+fn neighbour(broker: &str) -> String {
+    let (host, port) = broker.rsplit_once(':').expect("an address has a port");
+    format!("{host}:{}", port.parse::<u16>().expect("a port") - 2)
+}
+
 /// The rings outlive a crash, which is what they are for, and nothing else.
 #[test]
 fn a_clean_stop_gives_the_memory_of_the_rings_back() {

@@ -37,11 +37,12 @@ const OUTBOX_RETRY: Duration = Duration::from_micros(200);
 
 /// From one core to another. Each lane keeps order; see the crate for what each kind relies on.
 pub enum CoreMessage<X> {
-    /// Start, core 0 → others: the store is open; these are its layout and the port to listen on. Not lost; without it a
+    /// Start, core 0 → others: the store is open; these are its layout and the ports to listen on. Not lost; without it a
     /// core waits until core 0 gives up.
     Open {
         layout: Box<StoreLayout>,
         listen: SocketAddr,
+        vip: Option<SocketAddr>,
     },
     /// Start, others → core 0: my shards are open and I handle requests, or why not.
     Opened(Result<(), String>),

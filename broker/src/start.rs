@@ -33,6 +33,9 @@ use crate::placement::Placement;
 /// How long core 0 waits at the end for the other cores to sync their shards.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How far the port of the "VIP channel" is below `listenPort`: clients compute it (RocketMQ 5.5.0 MixAll#brokerVIPChannel).
+const VIP_DISTANCE: u16 = 2;
+
 /// What every core is started with.
 #[derive(Clone, Debug)]
 pub struct BrokerPlan {
@@ -102,7 +105,7 @@ async fn run_first<E: Env>(
 ) -> Result<(), StartError> {
     let peers = env.cores() - 1;
     let prepared = prepare(env, &plan).await;
-    let Prepared { store, metadata, listener, admin } = match prepared {
+    let Prepared { store, metadata, listener, vip, admin } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             hop.broadcast(|| CoreMessage::Stop);
@@ -110,7 +113,8 @@ async fn run_first<E: Env>(
         }
     };
     let listen = listener.local_addr();
-    hop.broadcast(|| CoreMessage::Open { layout: Box::new(store.layout.clone()), listen });
+    let vip_addr = vip.as_ref().map(Listener::local_addr);
+    hop.broadcast(|| CoreMessage::Open { layout: Box::new(store.layout.clone()), listen, vip: vip_addr });
     let core = match open_core(env, &plan, hop.clone(), &store.layout, listen).await {
         Ok(core) => core,
         Err(error) => {
@@ -127,7 +131,7 @@ async fn run_first<E: Env>(
     core.set_control(control.clone());
     hop.broadcast(|| CoreMessage::Serve);
     core.lifecycle.serve.signal();
-    listen_on(&core, listener);
+    listen_on(&core, listener, vip);
     let admin_addr = admin.as_ref().map(Taken::addr);
     if let Some(taken) = admin {
         admin::serve(&control, taken);
@@ -158,12 +162,12 @@ async fn run_first<E: Env>(
 }
 
 async fn run_other<E: Env>(env: &E, plan: BrokerPlan, hop: Rc<Hop<E>>) -> Result<(), StartError> {
-    let (layout, listen) = match hop.lanes().recv().await {
-        Some((CONTROL_CORE, CoreMessage::Open { layout, listen })) => (layout, listen),
+    let (layout, listen, vip) = match hop.lanes().recv().await {
+        Some((CONTROL_CORE, CoreMessage::Open { layout, listen, vip })) => (layout, listen, vip),
         _ => return Err(StartError::Peer(format!("core {CONTROL_CORE} gave up"))),
     };
-    let opened = open_other(env, &plan, &hop, &layout, listen).await;
-    let (core, listener) = match opened {
+    let opened = open_other(env, &plan, &hop, &layout, listen, vip).await;
+    let (core, listener, vip) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             hop.send(CONTROL_CORE, CoreMessage::Opened(Err(error.to_string())));
@@ -175,7 +179,7 @@ async fn run_other<E: Env>(env: &E, plan: BrokerPlan, hop: Rc<Hop<E>>) -> Result
     let (serving, stopping) = (core.lifecycle.serve.wait(), core.lifecycle.stop.wait());
     serving.or(stopping).await;
     if !core.lifecycle.stop.is_signalled() {
-        listen_on(&core, listener);
+        listen_on(&core, listener, vip);
         core.lifecycle.stop.wait().await;
     }
     let synced = close(&core).await;
@@ -188,6 +192,7 @@ struct Prepared<E: Env> {
     store: StoreHandle<E>,
     metadata: Metadata<E>,
     listener: ListenerOf<E>,
+    vip: Option<ListenerOf<E>>,
     admin: Option<Taken<E>>,
 }
 
@@ -198,10 +203,26 @@ async fn prepare<E: Env>(env: &E, plan: &BrokerPlan) -> Result<Prepared<E>, Star
     let sharing = if env.cores() > 1 { Sharing::First } else { Sharing::Alone };
     let listener =
         listen_patiently(env, addr, sharing).await.map_err(|source| StartError::Listen { addr, source })?;
+    let vip = listen_for_vip(env, &plan.config, sharing).await;
     let admin = admin::listen(env, &plan.config)
         .await
         .map_err(|(addr, source)| StartError::Admin { addr, source })?;
-    Ok(Prepared { store, metadata, listener, admin })
+    Ok(Prepared { store, metadata, listener, vip, admin })
+}
+
+/// RocketMQ's brokers listen two ports below `listenPort` as well, and clients that were told to use the "VIP channel" (the
+/// dashboard, and old clients, unless they are told not to) know only that port. Everything is served on it. A port that the
+/// system picked is not one that clients could know the neighbours of.
+async fn listen_for_vip<E: Env>(env: &E, config: &BrokerConfig, sharing: Sharing) -> Option<ListenerOf<E>> {
+    let port = config.listen_port.checked_sub(VIP_DISTANCE).filter(|port| *port > 0)?;
+    let addr = SocketAddr::new(config.bind_address, port);
+    match listen_patiently(env, addr, sharing).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(%addr, %error, "clients with vipChannelEnabled will not find this broker");
+            None
+        }
+    }
 }
 
 /// Without a shard count in the configuration, a store keeps the one it was made with.
@@ -255,11 +276,18 @@ async fn open_other<E: Env>(
     hop: &Rc<Hop<E>>,
     layout: &StoreLayout,
     listen: SocketAddr,
-) -> Result<(Rc<Core<E>>, ListenerOf<E>), StartError> {
-    let listener = listen_patiently(env, listen, Sharing::Further)
-        .await
-        .map_err(|source| StartError::Listen { addr: listen, source })?;
-    Ok((open_core(env, plan, hop.clone(), layout, listen).await?, listener))
+    vip: Option<SocketAddr>,
+) -> Result<(Rc<Core<E>>, ListenerOf<E>, Option<ListenerOf<E>>), StartError> {
+    let share = async |addr| {
+        let listener = listen_patiently(env, addr, Sharing::Further).await;
+        listener.map_err(|source| StartError::Listen { addr, source })
+    };
+    let listener = share(listen).await?;
+    let vip = match vip {
+        Some(addr) => Some(share(addr).await?),
+        None => None,
+    };
+    Ok((open_core(env, plan, hop.clone(), layout, listen).await?, listener, vip))
 }
 
 async fn open_core<E: Env>(
@@ -283,10 +311,13 @@ async fn open_core<E: Env>(
     Ok(Core::new(env, plan.config.clone(), identity, placement, hop, shards))
 }
 
-fn listen_on<E: Env>(core: &Rc<Core<E>>, listener: ListenerOf<E>) {
+fn listen_on<E: Env>(core: &Rc<Core<E>>, listener: ListenerOf<E>, vip: Option<ListenerOf<E>>) {
     let idle = Duration::from_secs(u64::from(core.config.server_channel_max_idle_secs));
     let config = ServerConfig { idle, ..ServerConfig::new(core.transport.clone()) };
     let server = serve(&core.env, listener, core.clone(), core.lifecycle.stop.clone(), config);
+    if let Some(vip) = vip {
+        server.also_accept(vip, core.clone(), core.lifecycle.stop.clone());
+    }
     core.set_server(server);
 }
 

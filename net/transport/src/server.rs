@@ -1,4 +1,4 @@
-//! A listener of one core: accepts connections, starts their tasks, sweeps them, stops them.
+//! The listeners of one core: accept connections, start their tasks, sweep them, stop them.
 //!
 //! Invariants: every accepted connection is in the table until its `on_close` has run; the table is bounded.
 //! On failure: an accept error is logged and counted, and accepting goes on after a pause (a want of file descriptors
@@ -113,26 +113,45 @@ impl<E: Env> Server<E> {
         self.stopped.wait().await;
     }
 
+    /// Accepts on another listener as well, as long as on the first: its connections are among the others.
+    pub fn also_accept<S: Service<E>>(self: &Rc<Self>, listener: ListenerOf<E>, service: Rc<S>, stop: Stop) {
+        let server = self.clone();
+        self.env.spawn(Class::Foreground, async move {
+            server.accept_until(&listener, &service, &stop).await;
+        });
+    }
+
     async fn accept<S: Service<E>>(self: Rc<Self>, listener: ListenerOf<E>, service: Rc<S>, stop: Stop) {
+        self.accept_until(&listener, &service, &stop).await;
+        drop(listener);
+        self.shut_down().await;
+        self.stopped.signal();
+    }
+
+    async fn accept_until<S: Service<E>>(
+        self: &Rc<Self>,
+        listener: &ListenerOf<E>,
+        service: &Rc<S>,
+        stop: &Stop,
+    ) {
         while !stop.is_signalled() {
             let accepted = async { Some(listener.accept().await) }.or(async {
                 stop.wait().await;
                 None
             });
             match accepted.await {
-                Some(Ok(stream)) => self.open(stream, &service),
+                // The other listener may have begun to shut down.
+                Some(Ok(stream)) if stop.is_signalled() => stream.close(),
+                Some(Ok(stream)) => self.open(stream, service),
                 Some(Err(error)) => {
                     Counters::add(&self.config.counters.accept_errors, 1);
-                    warn!(addr = %self.addr, %error, "accept failed");
+                    warn!(addr = %listener.local_addr(), %error, "accept failed");
                     let pause = self.env.sleep(ACCEPT_PAUSE);
                     pause.or(stop.wait()).await;
                 }
                 None => {}
             }
         }
-        drop(listener);
-        self.shut_down().await;
-        self.stopped.signal();
     }
 
     fn open<S: Service<E>>(self: &Rc<Self>, stream: StreamOf<E>, service: &Rc<S>) {
