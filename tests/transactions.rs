@@ -79,7 +79,8 @@ fn seen(address: &str) -> BTreeMap<u32, u32> {
             let answer = client.pull(pull_header("orders", queue_id as i32, at));
             for record in message::records(&answer.body) {
                 let record = record.expect("a whole record");
-                assert!(record.property("TRAN_MSG").is_none(), "a half message was delivered");
+                let state = record.sys_flag & message::sys_flag::TRANSACTION_MASK;
+                assert_eq!(state, message::sys_flag::TRANSACTION_COMMIT, "a half message was delivered");
                 *seen.entry(number_of(&record)).or_default() += 1;
                 at = record.queue_offset + 1;
             }

@@ -32,6 +32,7 @@ use crate::resets::Resets;
 use crate::stages::{Stage, Stages};
 use crate::stats::{CoreStats, Counters};
 use crate::tables::{TableChange, Tables, Topic};
+use crate::transactions::Asked;
 
 /// Messages from other cores handled between two yields.
 const LANE_MESSAGES_PER_TURN: usize = 64;
@@ -82,6 +83,8 @@ pub struct LocalShard<E: Env> {
     pub timers: Rc<Book<E>>,
     /// Half messages of transactions.
     pub halves: Rc<Book<E>>,
+    /// How often producers were asked about each of them.
+    pub asked: Asked,
 }
 
 /// A shard that is open, with what was found waiting in it.
@@ -135,6 +138,7 @@ impl<E: Env> Core<E> {
                 parked: Parked::new(),
                 timers: books.timers,
                 halves: books.halves,
+                asked: Asked::default(),
                 shard,
             });
         }

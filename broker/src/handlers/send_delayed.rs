@@ -31,7 +31,9 @@ pub(super) fn store<E: Env>(
             placed.count_put(1, body.len() as u64);
             placed.acknowledge(&appended, traits, Some(key), |pending| {
                 let broker = &core.identity.broker_name;
-                pending.recall = (!wait.by_level)
+                pending.recall = wait
+                    .level
+                    .is_none()
                     .then(|| recall_handle::of(header.topic, broker, wait.due_ms, key))
                     .flatten();
             })

@@ -192,7 +192,7 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
         }
     };
     // RocketMQ's clients before 4.6.1 send retries with the property.
-    let retried = header.reconsume_times > 0 && wait.is_some_and(|wait| wait.by_level);
+    let retried = header.reconsume_times > 0 && wait.is_some_and(|wait| wait.level.is_some());
     let prepared = traits.prepared && !retried;
     if prepared && wait.is_some() {
         let remark = "a transactional message cannot be delayed";

@@ -40,10 +40,10 @@ impl DelayLevels {
         self.0.iter().map(|(_, word)| &**word).collect::<Vec<_>>().join(" ")
     }
 
-    /// A level above the highest is the highest.
-    fn delay_ms(&self, level: i32) -> i64 {
-        let at = usize::try_from(level).expect("levels begin at 1").min(self.0.len());
-        self.0[at - 1].0
+    /// A level above the highest is the highest. Gives it, and its delay.
+    fn level(&self, asked: i32) -> (i32, i64) {
+        let level = usize::try_from(asked).expect("levels begin at 1").min(self.0.len());
+        (level as i32, self.0[level - 1].0)
     }
 }
 
@@ -51,8 +51,8 @@ impl DelayLevels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
     pub due_ms: i64,
-    /// It asks by delay level; else by a timer property.
-    pub by_level: bool,
+    /// The delay level that it asks by, one that there is; without, it asks by a timer property.
+    pub level: Option<i32>,
 }
 
 /// Whether a message waits, and until when. Most do not, and for them nobody looks at the clock.
@@ -64,8 +64,8 @@ pub fn when(
     if let Some(level) = traits.delay {
         let level: i32 = level.parse().map_err(|_| no_number(name::DELAY, level))?;
         if level > 0 {
-            let due_ms = now_ms().saturating_add(config.message_delay_level.delay_ms(level));
-            return Ok(Some(Wait { due_ms, by_level: true }));
+            let (level, delay_ms) = config.message_delay_level.level(level);
+            return Ok(Some(Wait { due_ms: now_ms().saturating_add(delay_ms), level: Some(level) }));
         }
     }
     if traits.was_timer {
@@ -85,7 +85,7 @@ pub fn when(
     let max_ms = i64::try_from(config.timer_max_delay_sec.saturating_mul(1000)).unwrap_or(i64::MAX);
     match due_ms {
         Some(due_ms) if due_ms <= now_ms => Ok(None),
-        Some(due_ms) if due_ms - now_ms <= max_ms => Ok(Some(Wait { due_ms, by_level: false })),
+        Some(due_ms) if due_ms - now_ms <= max_ms => Ok(Some(Wait { due_ms, level: None })),
         _ => {
             let remark = format!(
                 "timer message illegal, the delay time should not be bigger than the max delay {max_ms}ms \
@@ -130,24 +130,24 @@ mod tests {
     }
 
     fn timer(due_ms: i64) -> Result<Option<Wait>, Refusal> {
-        Ok(Some(Wait { due_ms, by_level: false }))
+        Ok(Some(Wait { due_ms, level: None }))
     }
 
-    fn level(delay_ms: i64) -> Result<Option<Wait>, Refusal> {
-        Ok(Some(Wait { due_ms: NOW + delay_ms, by_level: true }))
+    fn level(level: i32, delay_ms: i64) -> Result<Option<Wait>, Refusal> {
+        Ok(Some(Wait { due_ms: NOW + delay_ms, level: Some(level) }))
     }
 
     #[test]
     fn levels_are_those_of_the_reference_and_clamped() {
-        assert_eq!(asked_of(&[("DELAY", "1")], ""), level(1000));
-        assert_eq!(asked_of(&[("DELAY", "5")], ""), level(60_000));
+        assert_eq!(asked_of(&[("DELAY", "1")], ""), level(1, 1000));
+        assert_eq!(asked_of(&[("DELAY", "5")], ""), level(5, 60_000));
         for above in ["18", "19", "2147483647"] {
-            assert_eq!(asked_of(&[("DELAY", above)], ""), level(7_200_000));
+            assert_eq!(asked_of(&[("DELAY", above)], ""), level(18, 7_200_000));
         }
         for none in ["0", "-1"] {
             assert_eq!(asked_of(&[("DELAY", none)], ""), Ok(None));
         }
-        assert_eq!(asked_of(&[("DELAY", "2")], "messageDelayLevel=1s 3d"), level(3 * 86_400_000));
+        assert_eq!(asked_of(&[("DELAY", "2")], "messageDelayLevel=1s 3d"), level(2, 3 * 86_400_000));
         assert_eq!(asked_of(&[("DELAY", "x")], "").unwrap_err().code, response_code::MESSAGE_ILLEGAL);
     }
 
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(asked_of(&all[..2], ""), timer(NOW + 77));
         assert_eq!(asked_of(&all[..1], ""), timer(1_700_000_009_999));
         let with_level = [all[0], ("DELAY", "1")];
-        assert_eq!(asked_of(&with_level, ""), level(1000));
+        assert_eq!(asked_of(&with_level, ""), level(1, 1000));
         assert_eq!(asked_of(&[all[0], ("DELAY", "0")], ""), timer(1_700_000_009_999));
         assert_eq!(asked_of(&[all[0], ("TIMER_OUT_MS", "5")], ""), Ok(None));
         assert_eq!(asked_of(&[], ""), Ok(None));

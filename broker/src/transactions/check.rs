@@ -1,15 +1,14 @@
 //! Asks producers what became of half messages that nobody has ended (39).
 //!
-//! Owns: how often each was asked about, in memory. Invariants: a half message that is due is asked about, given up, or due
-//! again later; it is given up (moved to TRANS_CHECK_MAX_TIME_TOPIC, in one batch with its end) after
-//! `transactionCheckMax` times. Any producer that is online in its group is asked, another one each time.
+//! Invariants: a half message that is due is asked about, given up, or due again later; it is given up (moved to
+//! TRANS_CHECK_MAX_TIME_TOPIC, in one batch with its end) after `transactionCheckMax` times. Any producer that is online in
+//! its group is asked, another one each time.
 //! On failure: what cannot be read for damage is reported and done, other read errors are tried again; a full ring is waited
 //! for; a latched shard ends the checks until a restart.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use ringmq_io::Env;
 use ringmq_io::limits::{CHECKS_PER_TURN, DELIVERY_BYTES_PER_TURN};
 use ringmq_store::{AppendError, Keys, NewRecord};
@@ -21,9 +20,10 @@ use ringmq_wire::encode::begin_request;
 use ringmq_wire::headers::CheckTransactionStateHeader;
 use ringmq_wire::message::{RecordParts, RecordView};
 use ringmq_wire::message_id::offset_id;
-use ringmq_wire::properties::{self, name};
+use ringmq_wire::properties::name;
 use ringmq_wire::tags::tag_code;
 
+use super::asked_text;
 use crate::ask::{Answer, Question};
 use crate::control::names;
 use crate::core::{CONTROL_CORE, Core, LocalShard};
@@ -31,17 +31,12 @@ use crate::pending::Due;
 use crate::stats::add;
 use crate::with_room::{RETRY, whenever_there_is_room};
 
-/// Entries of ended messages that `asked` may have besides those that wait.
-const STALE_MAX: usize = 1024;
-
 /// The task of one shard.
 pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
     let local = core.local(shard).expect("the task is started for a local shard");
     let book = local.halves.clone();
     // Who is online only the control plane knows, and it comes after the shards.
     core.lifecycle.serve.wait().await;
-    // How often each was asked about.
-    let mut asked: HashMap<u64, u32> = HashMap::new();
     loop {
         let bytes = DELIVERY_BYTES_PER_TURN.min(book.slice_bytes());
         let taken = book.due(Duration::ZERO, CHECKS_PER_TURN, bytes).await;
@@ -60,12 +55,12 @@ pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
         for Due { offset, .. } in taken {
             let record = records.binary_search_by_key(&offset, |(offset, _)| *offset);
             let half = record.ok().and_then(|at| RecordView::parse(&records[at].1).ok());
-            let times = asked.get(&offset).copied().unwrap_or(0);
+            let times = local.asked.times(offset);
             match half {
                 Some(half) if times < core.config.transaction_check_max => {
                     if book.is_pending(offset) {
                         ask_about(&core, &half, times + 1).await;
-                        asked.insert(offset, times + 1);
+                        local.asked.once_more(offset);
                     }
                     let due_ms = core.env.now_ms().saturating_add(interval);
                     book.put_back([Due { due_ms, offset }]);
@@ -77,9 +72,7 @@ pub async fn check_back<E: Env>(core: Rc<Core<E>>, shard: u16) {
                 }
             }
         }
-        if asked.len() > 2 * book.len() + STALE_MAX {
-            asked.retain(|offset, _| book.is_pending(*offset));
-        }
+        local.asked.keep_short(book.len(), |offset| book.is_pending(offset));
         core.env.yield_now().await;
     }
 }
@@ -102,8 +95,7 @@ async fn ask_about<E: Env>(core: &Rc<Core<E>>, half: &RecordView<'_>, times: u32
 }
 
 fn question<E: Env>(core: &Core<E>, conn: ConnId, half: &RecordView<'_>, times: u32) -> Vec<u8> {
-    let mut text = properties::remove(half.properties, name::TRANSACTION_CHECK_TIMES).into_owned();
-    properties::append(&mut text, name::TRANSACTION_CHECK_TIMES, &times.to_string());
+    let text = asked_text(half.properties, times);
     let parts = RecordParts {
         topic: half.property(name::REAL_TOPIC).unwrap_or_default(),
         queue_id: half.property(name::REAL_QUEUE_ID).and_then(|id| id.parse().ok()).unwrap_or_default(),
@@ -171,7 +163,8 @@ fn move_away<E: Env>(
     let Some(half) = half else { return local.halves.settle(&[offset], &[], &[]) };
     let topic = names::CHECK_MAX_TIME_TOPIC;
     let queue_id = core.placement.queue_in(core.placement.first_shard(topic), local.shard.id());
-    let parts = RecordParts { topic, ..half.parts() };
+    let text = asked_text(half.properties, local.asked.times(offset));
+    let parts = RecordParts { topic, properties: &text, ..half.parts() };
     let record = NewRecord::new(parts, tag_code(half.property(name::TAGS)), Keys::read(half.properties))?;
     let queue = local.shard.queue(topic, queue_id);
     local.halves.settle(&[offset], &[(queue, std::slice::from_ref(&record))], &[])

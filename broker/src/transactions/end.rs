@@ -13,7 +13,7 @@ use ringmq_wire::message::{RecordParts, RecordView, sys_flag};
 use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
 
-use super::{committed_text, own_immunity_ms};
+use super::{asked_text, committed_text, own_immunity_ms};
 use crate::control::names;
 use crate::core::{Core, LocalShard};
 use crate::reply::Refusal;
@@ -111,7 +111,8 @@ fn settle<E: Env>(
     let home = core.placement.shard_of(topic, queue_id);
     assert_eq!(home, local.shard.id(), "a half message is in the shard of its real queue");
     let queue = core.queue_here(local, topic, queue_id);
-    let text = committed_text(half.properties);
+    let asked = local.asked.times(half.queue_offset as u64);
+    let text = committed_text(&asked_text(half.properties, asked));
     let parts = RecordParts {
         topic,
         sys_flag: (half.sys_flag & !sys_flag::TRANSACTION_MASK) | sys_flag::TRANSACTION_COMMIT,

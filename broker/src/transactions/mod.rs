@@ -7,13 +7,15 @@
 //! Differences: a half message is asked about at its time and not up to an interval later; asking does not write it again,
 //! so an end that comes late still finds it; how often it was asked about is forgotten by a restart, which asks anew.
 
+mod asked;
 mod check;
 mod end;
 mod text;
 
+pub use asked::Asked;
 pub use check::check_back;
 pub use end::{Ending, end};
-pub use text::{committed_text, half_text};
+pub use text::{asked_text, committed_text, half_text};
 
 use ringmq_wire::properties::{self, name};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, property, pull_header, send_header};
+use crate::common::{Peer, Rig, Scene, longest_taken, property, pull_header, send_header};
 use ringmq_broker::config::{BrokerConfig, FlushMode};
 use ringmq_broker::timers::DelayLevels;
 use ringmq_io::{Class, Env};
@@ -53,13 +53,13 @@ fn a_message_comes_when_its_time_has_come() {
                 assert_eq!(body, "timer");
                 assert!((begun + 700..begun + 800).contains(&came), "after {} ms", came - begun);
                 assert_eq!(properties::get(&text, "TAGS"), Some("a"));
-                assert_eq!(properties::get(&text, "REAL_TOPIC"), None);
+                assert_eq!(properties::get(&text, "REAL_TOPIC"), Some("t"));
                 let out: i64 = properties::get(&text, "TIMER_OUT_MS").unwrap().parse().unwrap();
                 assert!((begun + 700..begun + 750).contains(&out));
                 let (body, text, came) = message_at(&rig, &peer, queue_id, first + 2).await;
                 assert_eq!(body, "level");
                 assert!((begun + 3000..begun + 3100).contains(&came), "after {} ms", came - begun);
-                assert_eq!(properties::get(&text, "DELAY"), None);
+                assert_eq!(properties::get(&text, "DELAY"), Some("2"));
                 assert_eq!(properties::get(&text, "REAL_QID"), Some(queue_id.to_string().as_str()));
                 assert_eq!(properties::get(&text, "KEYS"), Some("k"));
             }
@@ -91,6 +91,31 @@ fn what_cannot_wait_is_refused() {
         assert_eq!(peer.pull_all("t", 0).await, []);
     });
     scene.stop();
+}
+
+/// No room is left in its properties for when it waited, or none for a level of more digits: it comes all the same, and holds
+/// up nothing.
+#[test]
+fn a_message_with_full_properties_is_delivered() {
+    for delay in [("TIMER_DELAY_MS", "500"), ("DELAY", "1")] {
+        let scene = Scene::new(3);
+        scene.start(1, short_levels);
+        scene.client(|rig| async move {
+            let peer = rig.connect();
+            let padding = longest_taken(async |padding| {
+                let text = property("p", padding) + &property(delay.0, delay.1);
+                peer.send(send_header("t", 0, &text), b"full").await.code
+            })
+            .await;
+            assert!(padding > 32_000, "{padding}");
+            let text = property(delay.0, delay.1);
+            assert_eq!(peer.send(send_header("t", 0, &text), b"behind").await.code, 0);
+            let (body, text, _) = message_at(&rig, &peer, 0, 0).await;
+            assert_eq!((body.as_str(), properties::get(&text, delay.0)), ("full", Some(delay.1)));
+            assert_eq!(message_at(&rig, &peer, 0, 1).await.0, "behind");
+        });
+        scene.stop();
+    }
 }
 
 /// The same producer, the same queue, the same delay: the order of the sends is kept.

@@ -106,13 +106,13 @@ fn a_message_comes_again_and_again_and_is_a_dead_letter_at_last() {
                 ] {
                     assert_eq!(again.property(name), Some(value), "{name}");
                 }
-                assert_eq!(again.property("DELAY"), None);
+                assert_eq!((again.property("DELAY"), again.property("REAL_TOPIC")), (Some("3"), Some(RETRY)));
                 // Once more is once too often.
                 assert_eq!(back(&peer, again.physical_offset, 1, Some(1)).await.command().code, 0);
                 let bytes = record(&rig, &peer, DEAD, 0, 2 * queue_id).await;
                 let dead = RecordView::parse(&bytes).unwrap();
                 assert_eq!((dead.body, dead.reconsume_times), (&b"work"[..], 2));
-                assert_eq!(dead.property("RETRY_TOPIC"), Some("t"));
+                assert_eq!((dead.property("RETRY_TOPIC"), dead.property("DELAY")), (Some("t"), Some("0")));
                 assert_eq!(dead.property("ORIGIN_MESSAGE_ID"), Some(sent.msg_id.as_str()));
                 // A negative level says that it is no use.
                 assert_eq!(back(&peer, first.physical_offset, -1, None).await.command().code, 0);

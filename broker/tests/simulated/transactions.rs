@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Peer, Rig, Scene, Sent, each_seed_with, property, pull_header, send_header};
+use crate::common::{
+    Peer, Rig, Scene, Sent, each_seed_with, longest_taken, property, pull_header, send_header,
+};
 use ringmq_broker::config::BrokerConfig;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::CrashKind;
@@ -14,6 +16,7 @@ use ringmq_transport::OwnedFrame;
 use ringmq_wire::code::request_code as code;
 use ringmq_wire::message::RecordView;
 use ringmq_wire::message_id::decode_offset_id;
+use ringmq_wire::properties;
 
 const SEEDS: u64 = 6;
 
@@ -105,7 +108,8 @@ fn a_commit_makes_it_seen_and_a_rollback_does_not() {
                 let pulled = peer.pull(pull_header("orders", queue, 0)).await;
                 assert_eq!((pulled.bodies(), pulled.max), (vec!["first"], 1));
                 let properties = &pulled.messages[0].2;
-                assert!(!properties.contains("TRAN_MSG") && !properties.contains("REAL_"), "{properties}");
+                assert!(!properties.contains("REAL_") && !properties.contains("CHECK_TIMES"), "{properties}");
+                assert_eq!(properties::get(properties, "TRAN_MSG"), Some("true"));
                 assert!(properties.contains("PGROUP\u{1}P\u{2}") && properties.contains("TAGS\u{1}a\u{2}"));
                 for gone in [&first, &second] {
                     for fate in [COMMIT, ROLLBACK] {
@@ -199,6 +203,8 @@ fn producers_are_asked_in_turn_and_at_last_it_is_given_up() {
         times.sort();
         assert_eq!(times, ["1", "2", "3"]);
         assert_eq!(peer.pull(pull_header("orders", 2, 0)).await.max, 0);
+        let given_up = peer.pull(pull_header(GIVEN_UP, given_up_queue(&peer).await, 0)).await;
+        assert_eq!(properties::get(&given_up.messages[0].2, "TRANSACTION_CHECK_TIMES"), Some("3"));
     });
 }
 
@@ -229,9 +235,35 @@ fn a_check_ends_what_its_producer_forgot() {
             }
             for queue in 0..4 {
                 assert_eq!(bodies(&peer, "orders", queue).await, [format!("half-{queue}")]);
+                let pulled = peer.pull(pull_header("orders", queue, 0)).await;
+                assert_eq!(properties::get(&pulled.messages[0].2, "TRANSACTION_CHECK_TIMES"), Some("1"));
             }
         },
     );
+}
+
+/// No room is left in its properties for how often was asked.
+#[test]
+fn a_half_with_full_properties_is_asked_about_and_given_up() {
+    let quick = |config: &mut BrokerConfig| {
+        (config.transaction_check_interval_ms, config.transaction_check_max) = (1_000, 1);
+        config.transaction_timeout_ms = 1_000;
+    };
+    each_seed_with(1, quick, |rig| async move {
+        let peer = rig.connect();
+        let padding =
+            longest_taken(async |padding| send_half(&peer, 1, "full", &property("p", padding)).await.code)
+                .await;
+        assert!(padding > 32_000, "{padding}");
+        let producer = rig.connect();
+        beat(&producer, "p", "P").await;
+        while bodies(&peer, GIVEN_UP, given_up_queue(&peer).await).await.is_empty() {
+            rig.env.sleep(Duration::from_millis(100)).await;
+        }
+        let frames = producer.asked.0.borrow();
+        let record = RecordView::parse(frames[0].command().body).unwrap();
+        assert_eq!((record.topic, record.body), ("orders", &b"full"[..]));
+    });
 }
 
 /// Those that became due while the broker was down are asked about by the one that starts.

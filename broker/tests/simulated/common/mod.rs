@@ -17,6 +17,7 @@ use ringmq_wire::code::request_code as code;
 use ringmq_wire::encode::{PullRequest, SendRequest, begin_request, pull_request, send_request};
 use ringmq_wire::headers::{PullHeader, SendHeader};
 use ringmq_wire::message::{self, RecordView};
+use ringmq_wire::properties;
 
 pub const PORT: u16 = 10911;
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -232,6 +233,18 @@ pub fn pull_header<'a>(topic: &'a str, queue_id: i32, offset: i64) -> PullHeader
 
 pub fn property(name: &str, value: &str) -> String {
     format!("{name}\u{1}{value}\u{2}")
+}
+
+/// Sends messages with less and less padding until one is taken; gives the length of its padding.
+pub async fn longest_taken(send: impl AsyncFn(&str) -> i32) -> usize {
+    let padding = "p".repeat(properties::MAX_LENGTH);
+    for length in (1..=padding.len()).rev() {
+        match send(&padding[..length]).await {
+            0 => return length,
+            code => assert_eq!(code, 13),
+        }
+    }
+    panic!("no padding is short enough");
 }
 
 impl Rig {

@@ -15,6 +15,7 @@ public final class Clients {
         scenarios.add("timer_deliver_at", Timers::timerDeliverAt);
         scenarios.add("timer_past", Timers::timerPast);
         scenarios.add("timer_exact", "--exact", Timers::timerExact);
+        scenarios.add("properties_by_timer", Timers::properties);
         scenarios.add("recall", "--recall", Timers::recall);
         scenarios.start(args);
     }

@@ -36,7 +36,7 @@ final class Retrying {
      * A consumer whose group's retry topic is known before it starts. A group that is new learns its route up to
      * 45 s after its first message (the client looks for new topics each 30 s and shares queues each 20 s).
      */
-    private static DefaultMQPushConsumer consumer(Session session, String group, String topic) throws Exception {
+    static DefaultMQPushConsumer consumer(Session session, String group, String topic) throws Exception {
         DefaultMQPushConsumer first = session.pushConsumer(group, topic, new Inbox());
         Await.until("the retry topic's route", 30,
             () -> !session.admin().examineTopicRouteInfo("%RETRY%" + group).getQueueDatas().isEmpty());

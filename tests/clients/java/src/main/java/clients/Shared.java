@@ -57,6 +57,9 @@ final class Shared {
         scenarios.add("search_offset", Offsets::search);
         scenarios.add("commit_offsets", Offsets::commit);
         scenarios.add("delay_level", Delayed::level);
+        scenarios.add("properties_by_level", Delivered::byLevel);
+        scenarios.add("properties_again", Delivered::again);
+        scenarios.add("properties_committed", Delivered::committed);
         scenarios.add("retry_then_dlq", Retrying::retryThenDeadLetter);
         scenarios.add("send_back_level", Retrying::sendBackLevel);
         scenarios.add("orderly_suspend_then_dlq", Retrying::orderlySuspendThenDeadLetter);

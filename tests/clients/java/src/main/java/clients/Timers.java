@@ -3,9 +3,11 @@ package clients;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
 
 /** Messages that come at a time of their own; recall. */
 final class Timers {
@@ -65,6 +67,32 @@ final class Timers {
         message.setDeliverTimeMs(System.currentTimeMillis() - 10_000);
         long took = arrivals.delayOf(message);
         Failure.unless(took < 1000, "a time that is past came after " + took + " ms");
+    }
+
+    static void properties(Session session) throws Exception {
+        DefaultMQProducer producer = session.producer();
+        MessageQueue queue = session.createQueue(producer);
+        String topic = queue.getTopic();
+        Message past = Delivered.message(topic, "past");
+        past.setDeliverTimeMs(1000);
+        Message millis = Delivered.message(topic, "millis");
+        millis.setDelayTimeMs(2000);
+        Message seconds = Delivered.message(topic, "seconds");
+        seconds.setDelayTimeSec(4);
+        Message at = Delivered.message(topic, "at");
+        String time = Long.toString(System.currentTimeMillis() + 6000);
+        at.setDeliverTimeMs(Long.parseLong(time));
+        for (Message message : List.of(past, millis, seconds, at)) {
+            Texts.stored(producer.send(message));
+        }
+        List<MessageExt> came = Texts.read(session.pullConsumer(session.group("reader")), queue, 0, 4);
+        String[][] asked = {{"TIMER_DELIVER_MS", "1000"}, {"TIMER_DELAY_MS", "2000"}, {"TIMER_DELAY_SEC", "4"},
+            {"TIMER_DELIVER_MS", time}};
+        Delivered.unlessHas(came.get(0), asked[0]);
+        for (int i = 1; i < asked.length; i++) {
+            Delivered.unlessHas(came.get(i), asked[i][0], asked[i][1], "TIMER_OUT_MS", Delivered.ANY, "TIMER_ENQUEUE_MS",
+                Delivered.ANY, "TIMER_DEQUEUE_MS", Delivered.ANY, "REAL_TOPIC", topic, "REAL_QID", "0");
+        }
     }
 
     /** Of three messages the second is taken back; the third is due last, and the second would have come before it. */

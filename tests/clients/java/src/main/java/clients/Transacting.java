@@ -19,7 +19,7 @@ final class Transacting {
     private Transacting() {}
 
     /** Says at once what each text's fate is, and later what the check's is; notes what it was asked. */
-    private static final class Fates implements TransactionListener {
+    static final class Fates implements TransactionListener {
         final Map<String, Integer> asked = new ConcurrentHashMap<>();
         private final LocalTransactionState later;
 
