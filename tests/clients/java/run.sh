@@ -9,6 +9,7 @@
 #   run.sh stress NAMESRV send --topic T --acks FILE [--messages N --seconds S --threads K --queues Q --size B]
 #   run.sh stress NAMESRV consume --topic T --group G --out FILE [--first-seconds S --idle-seconds S]
 #   run.sh stress NAMESRV verify --acks FILE [--consumed FILE]
+#   run.sh ordered NAMESRV [--keys K --messages M]   order of each key, whatever the broker does meanwhile
 #   run.sh traffic NAMESRV                           the traffic of the golden frames
 #
 # JAVA_OPTS: further JVM flags, e.g. -Drocketmq.serialize.type=ROCKETMQ for binary headers.
@@ -19,12 +20,13 @@ target=$here/target
 # shellcheck source=tests/clients/common.sh
 source "$here/../common.sh"
 
-[[ $# -ge 1 ]] || { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+[[ $# -ge 1 ]] || { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 build_java "$here/src"
 case $1 in
   build) exit 0 ;;
   stress) main=clients.Stress; shift ;;
   mqadmin) main=clients.Mqadmin; shift ;;
+  ordered) main=clients.Ordered; shift ;;
   traffic) main=clients.Traffic; shift ;;
   *) main=clients.Clients ;;
 esac

@@ -14,7 +14,7 @@ source "$here/../common.sh"
 java=$here/../java
 
 # Scenarios of what 4.9 has not got: attributes and timers; and the programs that are not scenarios.
-not_here=(AckFile Clients Mqadmin MqadminGroups MqadminMessages MqadminServers MqadminTopics Repeating Stress Timers Tool Traffic)
+not_here=(AckFile Clients Mqadmin MqadminGroups MqadminMessages MqadminServers MqadminTopics Ordered Repeating Stress Timers Tool Traffic)
 
 prepare() {
   rm -rf "$target/sources" "$target/classes"
