@@ -1,5 +1,6 @@
 //! Servers under test: `ringmq` in its roles, and Apache RocketMQ as the reference, each with its ready line.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,12 @@ const RINGMQ_START: Duration = Duration::from_secs(30);
 /// A JVM with a name server and a broker took up to a minute on two busy cores.
 const APACHE_START: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(30);
+
+/// The binary under test: cargo's, or another build of it (`RINGMQ_BINARY`), for figures of a release without building the tests
+/// in it.
+fn ringmq() -> PathBuf {
+    std::env::var_os("RINGMQ_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_ringmq").into(), PathBuf::from)
+}
 
 /// A running server and what its ready line said.
 pub struct Server {
@@ -87,8 +94,8 @@ impl Standalone {
     /// On free ports the first time, on the same ones ever after.
     pub fn start(&mut self) -> Server {
         let (namesrv_port, listen_port) = self.ports.clone().unwrap_or(("0".to_owned(), "0".to_owned()));
-        let mut words = self.launcher.clone();
-        words.push(env!("CARGO_BIN_EXE_ringmq").to_owned());
+        let mut words: Vec<OsString> = self.launcher.iter().map(OsString::from).collect();
+        words.push(ringmq().into_os_string());
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
@@ -107,7 +114,7 @@ impl Standalone {
 impl Server {
     /// `ringmq` with any arguments that make it a server.
     pub fn ringmq(arguments: &[&str], dir: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
+        let mut command = Command::new(ringmq());
         command.args(arguments).current_dir(dir);
         Self::ready(Process::start(&format!("ringmq-{}", arguments[0]), &mut command, dir), RINGMQ_START)
     }
