@@ -26,6 +26,8 @@ const KEYS_PER_BLOCK: u64 = 255;
 pub struct Hits {
     /// Ranges of the log whose records may be gone.
     pub lost: Vec<Range<u64>>,
+    /// Ranges of the log whose bytes are others.
+    pub bytes: Vec<Range<u64>>,
     /// Positions of records that may be gone because the index has forgotten them.
     pub forgotten: BTreeSet<u64>,
     /// Ranges of the log (hit batches) whose records may not be found by their keys.
@@ -71,11 +73,12 @@ pub fn hits(host: &Host, data: &Path, segment_bytes: u64) -> Hits {
     for (number, ranges) in shard.files.segments.iter().filter(|(_, ranges)| !ranges.is_empty()) {
         let base = number * segment_bytes;
         // As long as the process lives, records are read one by one, sealed or not.
-        hits.lost.extend(ranges.iter().map(|range| base + range.start..base + range.end));
+        hits.bytes.extend(ranges.iter().map(|range| base + range.start..base + range.end));
         if *number >= sealed_until {
             shard.scanned(*number, ranges, &mut hits);
         }
     }
+    hits.lost.extend(hits.bytes.iter().cloned());
     for (number, ranges) in shard.files.indexes.iter().filter(|(_, ranges)| !ranges.is_empty()) {
         shard.index(*number, ranges, &mut hits);
     }

@@ -2,6 +2,7 @@
 //! disk has hit, so that they may be missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,16 @@ pub struct Stored {
     is_unfindable: bool,
 }
 
+impl Stored {
+    /// Where in the log its queue id and its topic are.
+    fn name(&self, topic: &str) -> [Range<u64>; 2] {
+        let at = self.bytes.windows(topic.len()).rposition(|part| part == topic.as_bytes());
+        let at = self.position + at.expect("a record has its topic") as u64;
+        // With the topic's length before it.
+        [self.position + 12..self.position + 16, at - 1..at + topic.len() as u64]
+    }
+}
+
 pub struct Model {
     host: Host,
     data: PathBuf,
@@ -48,6 +59,8 @@ pub struct Model {
     /// Offsets that a recovery has named as lost.
     reported: BTreeSet<(usize, u64)>,
     journal_was_hit: bool,
+    /// The topic or the queue id of a record on disk is another.
+    name_was_hit: bool,
     segment_bytes: u64,
     recycles: bool,
 }
@@ -73,6 +86,7 @@ impl Model {
             damages: Vec::new(),
             reported: BTreeSet::new(),
             journal_was_hit: false,
+            name_was_hit: false,
             segment_bytes,
             recycles,
         }
@@ -195,15 +209,26 @@ impl Model {
                 self.damages.push(damage);
             }
         }
-        let Hits { lost, forgotten, unfindable, journal } =
+        let Hits { lost, bytes, forgotten, unfindable, journal } =
             damage::hits(&self.host, &self.data, self.segment_bytes);
         self.journal_was_hit |= journal;
+        for (name, queue) in QUEUES.iter().zip(&self.queues) {
+            let hits =
+                |place: Range<u64>| bytes.iter().any(|hit| hit.start < place.end && place.start < hit.end);
+            self.name_was_hit |= queue.values().flat_map(|stored| stored.name(name.topic)).any(hits);
+        }
         for stored in self.queues.iter_mut().flat_map(|queue| queue.values_mut()) {
             let range = stored.position..stored.position + stored.bytes.len() as u64;
             let is_lost = lost.iter().any(|lost| lost.start < range.end && range.start < lost.end);
             stored.is_hit |= is_lost || forgotten.contains(&stored.position);
             stored.is_unfindable |= unfindable.iter().any(|range| range.contains(&stored.position));
         }
+    }
+
+    /// A recovery has named a lost message of a queue that there is not: what is damaged can say so of itself, once a bit of
+    /// its topic or queue id is another.
+    pub fn reported_elsewhere(&self, topic: &str, queue_id: u32) {
+        assert!(self.name_was_hit, "a message of {topic} queue {queue_id} was lost, which no run has");
     }
 
     /// A recovery has named a lost message.

@@ -108,7 +108,10 @@ async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result
     let mut model = model.borrow_mut();
     for lost in &report.lost {
         let is_its = |name: &Queue| name.topic == &*lost.topic && name.id == lost.queue_id;
-        let queue = QUEUES.iter().position(is_its).expect("a queue of this run is lost to damage");
+        let Some(queue) = QUEUES.iter().position(is_its) else {
+            model.reported_elsewhere(&lost.topic, lost.queue_id);
+            continue;
+        };
         (lost.first..lost.first + lost.count).for_each(|offset| model.reported(queue, offset));
     }
     for (queue, name) in QUEUES.iter().enumerate() {
