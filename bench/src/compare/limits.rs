@@ -39,9 +39,8 @@ pub struct Limits {
     /// The same with 512 KiB: 512 messages of 1 KiB that wait for one sync.
     pub group_sync_us: (f64, f64),
     /// Both again while a thread on the load's CPU does nothing but read the clock: a virtual device is the work of the host's
-    /// CPUs, which the guest's busy CPUs leave less of, and its interrupts come late.
-    pub busy_sync_us: (f64, f64),
-    pub busy_group_sync_us: (f64, f64),
+    /// CPUs, which the guest's busy CPUs leave less of, and its interrupts come late. `None` in older results.
+    pub busy_sync_us: Option<[(f64, f64); 2]>,
     /// A thread on the server's CPU that does nothing but read the clock, while one on the other CPU does the same: percent
     /// of its time in pauses of over 1 ms, and the longest pause in microseconds. No process on it can do better.
     pub pauses: (f64, f64),
@@ -57,7 +56,7 @@ impl Limits {
         let (disk_write_gb_s, disk_read_gb_s) = sequential(&file)?;
         let both = || Ok::<_, anyhow::Error>((syncs(&file, BLOCK)?, syncs(&file, GROUP)?));
         let (sync_us, group_sync_us) = on_cpu(server_cpu, both)?;
-        let (busy_sync_us, busy_group_sync_us) = on_cpu(server_cpu, || beside_a_busy_thread(load_cpu, both))?;
+        let (busy, busy_group) = on_cpu(server_cpu, || beside_a_busy_thread(load_cpu, both))?;
         let pauses = pauses(server_cpu, load_cpu)?;
         std::fs::remove_file(&file)?;
         let (loopback_gb_s, loopback_us) = loopback(server_cpu, load_cpu)?;
@@ -67,8 +66,7 @@ impl Limits {
             loopback_us,
             sync_us,
             group_sync_us,
-            busy_sync_us,
-            busy_group_sync_us,
+            busy_sync_us: Some([busy, busy_group]),
             pauses,
             disk_read_gb_s,
             disk_write_gb_s,
