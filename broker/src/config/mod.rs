@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_MAX, QUEUES_PER_TOPIC_MAX};
+use ringmq_io::limits::{
+    BROKER_NAME_BYTES_MAX, CONN_IDLE_SECS_MAX, FRAME_BYTES_MAX, ONCE_KEYS_PER_CORE, QUEUES_PER_TOPIC_MAX,
+};
 
 use ringmq_wire::properties_text::{self, BadEscape, Entry};
 
@@ -205,6 +207,8 @@ keys! {
     /// Memory of all hot rings together.
     ring_bytes: u64 = "ringBytes", |_| 64 * 1024 * 1024;
     segment_bytes: u64 = "segmentBytes", |_| 128 * 1024 * 1024;
+    /// Unique keys that one core remembers for topics with `ringmq.dedup.window`.
+    dedup_keys_per_core: u64 = "dedupKeysPerCore", |_| ONCE_KEYS_PER_CORE as u64;
 }
 
 /// Values that must not be passed over: the operator relies on what we do not do.

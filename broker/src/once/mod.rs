@@ -5,7 +5,8 @@
 //! stored, and grants the right to store one to one send at a time (`claim`). The send then goes its ordinary way.
 //!
 //! Owns: the windows of this core, the claims it has granted. Invariants: a claim ends exactly once; a key that is not granted
-//! and not known was not stored within the window; the keys of all windows of a core are bounded by `ONCE_KEYS_PER_CORE_MAX`.
+//! and not known was not stored within the window; the keys of all windows of a core are bounded by `dedupKeysPerCore`,
+//! beyond which a new message is refused, and one that is known answered all the same.
 //! What is known is only a hash and a place: the message there is looked at before a send is taken for a repetition.
 //! On failure: windows die with the process. One that is opened reads what the log's index has of its time first; sends wait.
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use hashbrown::HashMap;
-use ringmq_io::limits::{APPEND_WAIT_MS_MAX, ONCE_KEYS_PER_CORE_MAX, STORE_ITEMS_PER_TURN};
+use ringmq_io::limits::{APPEND_WAIT_MS_MAX, STORE_ITEMS_PER_TURN};
 use ringmq_io::{Class, Env};
 use ringmq_store::RecentKey;
 use ringmq_wire::code::response_code;
@@ -132,19 +133,21 @@ impl<E: Env> Core<E> {
                 Reading::UnderWay => "the keys of the last messages are still being read from the log",
                 Reading::TooMany => {
                     return Err(busy(format!(
-                        "topic {topic} had more than {ONCE_KEYS_PER_CORE_MAX} messages on one core within its \
-                         ringmq.dedup.window"
+                        "topic {topic} had more messages within its ringmq.dedup.window than one core remembers \
+                         (dedupKeysPerCore {})",
+                        self.once_keys_max()
                     )));
                 }
                 Reading::Done => {
-                    let keys = self.once.keys.get();
-                    if keys >= ONCE_KEYS_PER_CORE_MAX {
-                        return Err(busy(format!(
-                            "this core remembers {keys} unique keys already: shorten ringmq.dedup.window of topic \
-                             {topic} or others"
-                        )));
-                    }
-                    match self.once.change(&window, |keys| keys.claim(hash, not)) {
+                    let count = self.once.keys.get();
+                    let room = count < self.once_keys_max();
+                    match self.once.change(&window, |keys| keys.claim(hash, not, room)) {
+                        Found::Full => {
+                            return Err(busy(format!(
+                                "this core remembers {count} unique keys already (dedupKeysPerCore): shorten \
+                                 ringmq.dedup.window of topic {topic} or others"
+                            )));
+                        }
                         Found::New => {
                             let number = self.once.grant(&window, hash);
                             return Ok(Verdict::Store(ClaimName { home: self.env.core() as u16, number }));
@@ -160,6 +163,10 @@ impl<E: Env> Core<E> {
             }
             moved.or(self.env.sleep(Duration::from_nanos(left))).await;
         }
+    }
+
+    fn once_keys_max(&self) -> usize {
+        usize::try_from(self.config.dedup_keys_per_core).unwrap_or(usize::MAX)
     }
 
     /// Tells the home of a claim how it ended.
@@ -212,7 +219,7 @@ impl<E: Env> Core<E> {
                         topic: window.topic.clone(),
                         since_ms,
                         home: self.env.core(),
-                        max: ONCE_KEYS_PER_CORE_MAX.saturating_sub(self.once.keys.get()),
+                        max: self.once_keys_max().saturating_sub(self.once.keys.get()),
                     };
                     match self.ask(core, question).await {
                         Answer::RecentKeys(Ok(found)) => break found,

@@ -24,6 +24,8 @@ pub enum Found {
     Stored { physical: u64 },
     /// A send with it is under way.
     UnderWay,
+    /// It is new, and there is no room for it.
+    Full,
 }
 
 #[derive(Default)]
@@ -44,8 +46,8 @@ impl Keys {
         self.kept + self.under_way.len()
     }
 
-    /// `not`: a message of that hash which is another's, or gone.
-    pub fn claim(&mut self, hash: u64, not: Option<u64>) -> Found {
+    /// `not`: a message of that hash which is another's, or gone. `room`: another key may be remembered.
+    pub fn claim(&mut self, hash: u64, not: Option<u64>, room: bool) -> Found {
         if self.under_way.contains(&hash) {
             return Found::UnderWay;
         }
@@ -55,6 +57,7 @@ impl Keys {
         }
         match stored {
             Some(physical) => Found::Stored { physical },
+            None if !room => Found::Full,
             None => {
                 self.under_way.insert(hash);
                 Found::New
@@ -170,27 +173,44 @@ mod tests {
     #[test]
     fn a_key_is_granted_once_and_known_until_its_time_is_over() {
         let mut keys = Keys::default();
-        assert_eq!(keys.claim(1, None), Found::New);
-        assert_eq!(keys.claim(1, None), Found::UnderWay);
+        assert_eq!(keys.claim(1, None, true), Found::New);
+        assert_eq!(keys.claim(1, None, true), Found::UnderWay);
         keys.end(1, None);
-        assert_eq!((keys.claim(1, None), keys.count()), (Found::New, 1));
+        assert_eq!((keys.claim(1, None, true), keys.count()), (Found::New, 1));
         keys.end(1, Some((70, 5_500)));
-        assert_eq!(keys.claim(1, None), Found::Stored { physical: 70 });
+        assert_eq!(keys.claim(1, None, true), Found::Stored { physical: 70 });
         assert!(!keys.forget_before(5_999, 10), "the slot is not over");
-        assert_eq!(keys.claim(1, None), Found::Stored { physical: 70 });
+        assert_eq!(keys.claim(1, None, true), Found::Stored { physical: 70 });
         assert!(keys.forget_before(6_000, 10) && !keys.forget_before(6_000, 10));
-        assert_eq!((keys.claim(1, None), keys.count()), (Found::New, 1));
+        assert_eq!((keys.claim(1, None, true), keys.count()), (Found::New, 1));
+    }
+
+    #[test]
+    fn without_room_only_what_is_known_is_answered() {
+        let mut keys = Keys::default();
+        keys.claim(1, None, true);
+        keys.end(1, Some((70, 1_000)));
+        assert_eq!(keys.claim(1, None, false), Found::Stored { physical: 70 });
+        assert_eq!((keys.claim(2, None, false), keys.count()), (Found::Full, 1));
+        // It is another's message.
+        assert_eq!(keys.claim(1, Some(70), false), Found::Full);
+        assert_eq!(keys.claim(2, None, true), Found::New);
+        assert_eq!(keys.claim(2, None, false), Found::UnderWay);
     }
 
     #[test]
     fn another_message_with_the_hash_takes_its_place() {
         let mut keys = Keys::default();
-        keys.claim(1, None);
+        keys.claim(1, None, true);
         keys.end(1, Some((70, 1_000)));
-        assert_eq!(keys.claim(1, Some(70)), Found::New);
+        assert_eq!(keys.claim(1, Some(70), true), Found::New);
         keys.end(1, Some((90, 9_000)));
         assert!(keys.forget_before(3_000, 10));
-        assert_eq!(keys.claim(1, None), Found::Stored { physical: 90 }, "the older one's end is not its own");
+        assert_eq!(
+            keys.claim(1, None, true),
+            Found::Stored { physical: 90 },
+            "the older one's end is not its own"
+        );
         assert_eq!(keys.count(), 1);
     }
 
@@ -201,11 +221,11 @@ mod tests {
             keys.restore(1, physical, stored_ms);
         }
         keys.restore(2, 75, 1_000);
-        assert_eq!((keys.claim(1, None), keys.count()), (Found::Stored { physical: 70 }, 4));
-        assert_eq!(keys.claim(1, Some(70)), Found::Stored { physical: 80 });
+        assert_eq!((keys.claim(1, None, true), keys.count()), (Found::Stored { physical: 70 }, 4));
+        assert_eq!(keys.claim(1, Some(70), true), Found::Stored { physical: 80 });
         while keys.forget_before(3_000, 1) {}
-        assert_eq!((keys.claim(1, None), keys.count()), (Found::Stored { physical: 90 }, 1));
-        assert_eq!(keys.claim(1, Some(90)), Found::New);
+        assert_eq!((keys.claim(1, None, true), keys.count()), (Found::Stored { physical: 90 }, 1));
+        assert_eq!(keys.claim(1, Some(90), true), Found::New);
         assert!(keys.more.is_empty());
     }
 

@@ -120,6 +120,65 @@ fn only_what_has_a_key_and_a_topic_that_wants_it() {
     });
 }
 
+/// No room for another key: what is new is refused and can be sent when others have grown too old; what is known is answered.
+#[test]
+fn at_the_limit_what_is_new_is_refused_and_what_is_known_is_answered() {
+    for cores in 1..=2 {
+        let scene = Scene::new(cores);
+        scene.start(cores as usize, |config| config.dedup_keys_per_core = 50);
+        scene.client(|rig| async move {
+            let peer = rig.connect();
+            assert_eq!(make(&peer, "t", "+ringmq.dedup.window=30s").await.0, 0);
+            let mut taken = Vec::new();
+            let refused = loop {
+                let key = format!("k{}", taken.len());
+                match send(&peer, "t", 0, &key).await {
+                    sent if sent.code == 0 => taken.push((key, sent)),
+                    refused => break refused,
+                }
+            };
+            assert!((50..=50 * cores as usize).contains(&taken.len()), "{} were taken", taken.len());
+            assert_eq!(refused.code, 2, "{}", refused.remark);
+            assert!(refused.remark.contains("remembers 50 unique keys already"), "{}", refused.remark);
+            for (key, first) in &taken {
+                assert_eq!(send(&rig.connect(), "t", 1, key).await, *first);
+            }
+            let other = send(&peer, "without", 0, "new").await;
+            assert_eq!(other.code, 0, "{}", other.remark);
+            rig.env.sleep(Duration::from_secs(33)).await;
+            let late = send(&peer, "t", 0, &format!("k{}", taken.len())).await;
+            assert_eq!((late.code, late.queue_offset), (0, taken.len() as i64), "{}", late.remark);
+        });
+        scene.stop();
+    }
+}
+
+/// A topic that opts in when it has more messages than can be remembered: its sends are refused until they are too old.
+#[test]
+fn a_topic_with_too_many_messages_is_refused_until_they_are_old() {
+    let scene = Scene::new(1);
+    scene.start(1, |config| config.dedup_keys_per_core = 50);
+    scene.client(|rig| async move {
+        let peer = rig.connect();
+        assert_eq!(make(&peer, "t", "").await.0, 0);
+        for number in 0..60 {
+            assert_eq!(send(&peer, "t", 0, &format!("k{number}")).await.code, 0);
+        }
+        assert_eq!(make(&peer, "t", "+ringmq.dedup.window=30s").await.0, 0);
+        let refused = send(&peer, "t", 0, "new").await;
+        assert_eq!(refused.code, 2);
+        assert!(
+            refused.remark.contains("more messages within its ringmq.dedup.window"),
+            "{}",
+            refused.remark
+        );
+        rig.env.sleep(Duration::from_secs(33)).await;
+        let late = send(&peer, "t", 0, "new").await;
+        assert_eq!((late.code, late.queue_offset), (0, 60), "{}", late.remark);
+    });
+    scene.stop();
+}
+
 #[test]
 fn a_wrong_window_is_refused_with_the_reason() {
     each_count_of_cores(|rig| async move {

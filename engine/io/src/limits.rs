@@ -174,9 +174,9 @@ pub const APPEND_WAIT_MS_MAX: u64 = 2000;
 /// many index entries until their segments are sealed. Rebuilding so many takes a start some seconds.
 pub const PENDING_PER_BOOK_MAX: usize = 10_000_000;
 
-/// Keys that one core remembers for topics that take each message once (`ringmq.dedup.window`): 50 bytes each, 100 MB. With a
-/// window of a minute that is 33,000 messages a second; more are refused.
-pub const ONCE_KEYS_PER_CORE_MAX: usize = 2_000_000;
+/// Keys that one core remembers for topics that take each message once (`ringmq.dedup.window`), unless `dedupKeysPerCore` says
+/// otherwise: 50 bytes each, 100 MB. With a window of a minute that is 33,000 messages a second; more are refused.
+pub const ONCE_KEYS_PER_CORE: usize = 2_000_000;
 
 /// Waiting messages delivered in one batch, and bytes of them: a turn of a millisecond.
 pub const DELIVERIES_PER_TURN: usize = 256;
