@@ -101,6 +101,7 @@ impl<E: Env> Core<E> {
             code::CONSUMER_SEND_MSG_BACK => handlers::send_back::handle(self, request),
             code::RECALL_MESSAGE => handlers::recall_message::handle(self, request),
             code::END_TRANSACTION => handlers::end_transaction::handle(self, request),
+            code::RESUME_CHECK_HALF_MESSAGE => handlers::resume_check::handle(self, request),
             code::SEND_REPLY_MESSAGE | code::SEND_REPLY_MESSAGE_V2 => {
                 handlers::reply_message::handle(self, request)
             }

@@ -41,6 +41,7 @@ pub mod queue;
 pub mod recall_message;
 pub mod reply_message;
 pub mod reset_offset;
+pub mod resume_check;
 pub mod runtime_info;
 pub mod search_offset;
 pub mod send_back;

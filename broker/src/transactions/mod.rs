@@ -15,7 +15,7 @@ mod text;
 pub use asked::Asked;
 pub use check::check_back;
 pub use end::{Ending, end};
-pub use text::{asked_text, committed_text, half_text};
+pub use text::{asked_text, committed_text, half_text, resumed_text};
 
 use ringmq_wire::properties::{self, name};
 

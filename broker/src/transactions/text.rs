@@ -31,9 +31,18 @@ pub fn asked_text(text: &str, times: u32) -> Cow<'_, str> {
     if times == 0 {
         return Cow::Borrowed(text);
     }
+    counted_text(text, times)
+}
+
+fn counted_text(text: &str, times: u32) -> Cow<'_, str> {
     let mut out = properties::remove(text, name::TRANSACTION_CHECK_TIMES).into_owned();
     properties::append(&mut out, name::TRANSACTION_CHECK_TIMES, &times.to_string());
     if out.len() > properties::MAX_LENGTH { Cow::Borrowed(text) } else { Cow::Owned(out) }
+}
+
+/// Of a half message that was given up and waits again: its count begins anew.
+pub fn resumed_text(text: &str) -> Cow<'_, str> {
+    counted_text(text, 0)
 }
 
 #[cfg(test)]
@@ -44,6 +53,7 @@ mod tests {
     fn how_often_was_asked_is_told_once() {
         let sent = "TRANSACTION_CHECK_TIMES\u{1}15\u{2}KEYS\u{1}k\u{2}";
         assert_eq!(asked_text(sent, 0), sent);
+        assert_eq!(resumed_text(sent), "KEYS\u{1}k\u{2}TRANSACTION_CHECK_TIMES\u{1}0\u{2}");
         assert_eq!(asked_text(sent, 2), "KEYS\u{1}k\u{2}TRANSACTION_CHECK_TIMES\u{1}2\u{2}");
     }
 

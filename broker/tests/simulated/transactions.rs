@@ -13,9 +13,11 @@ use ringmq_broker::config::BrokerConfig;
 use ringmq_io::{Class, Env};
 use ringmq_simenv::CrashKind;
 use ringmq_transport::OwnedFrame;
+use ringmq_wire::Serialization;
 use ringmq_wire::code::request_code as code;
-use ringmq_wire::message::RecordView;
-use ringmq_wire::message_id::decode_offset_id;
+use ringmq_wire::encode::{PullRequest, pull_request};
+use ringmq_wire::message::{self, RecordView};
+use ringmq_wire::message_id::{decode_offset_id, offset_id};
 use ringmq_wire::properties;
 
 const SEEDS: u64 = 6;
@@ -205,6 +207,63 @@ fn producers_are_asked_in_turn_and_at_last_it_is_given_up() {
         assert_eq!(peer.pull(pull_header("orders", 2, 0)).await.max, 0);
         let given_up = peer.pull(pull_header(GIVEN_UP, given_up_queue(&peer).await, 0)).await;
         assert_eq!(properties::get(&given_up.messages[0].2, "TRANSACTION_CHECK_TIMES"), Some("3"));
+    });
+}
+
+#[test]
+fn what_was_given_up_is_resumed_and_asked_about_anew() {
+    let quick = |config: &mut BrokerConfig| {
+        (config.transaction_check_interval_ms, config.transaction_check_max) = (1_000, 1);
+        config.transaction_timeout_ms = 1_000;
+    };
+    each_seed_with(SEEDS, quick, |rig| async move {
+        let peer = rig.connect();
+        let half = send_half(&peer, 1, "resumed", "").await;
+        assert_eq!(half.code, 0);
+        let given_up = loop {
+            let queue = given_up_queue(&peer).await;
+            let answer = peer
+                .call(|out, opaque| {
+                    let header = pull_header(GIVEN_UP, queue, 0);
+                    let request = PullRequest { code: code::PULL_MESSAGE, opaque, header };
+                    pull_request(out, Serialization::Json, &request).unwrap();
+                })
+                .await;
+            if let Some(record) = message::records(answer.command().body).next() {
+                break record.unwrap().physical_offset;
+            }
+            rig.env.sleep(Duration::from_millis(500)).await;
+        };
+        let resume = async |from: &Peer, id: &str| {
+            let fields = [("topic", GIVEN_UP), ("msgId", id)];
+            let answer = from.ask(code::RESUME_CHECK_HALF_MESSAGE, &fields, b"").await;
+            let command = answer.command();
+            (command.code, command.remark.as_deref().unwrap_or_default().to_owned())
+        };
+        // The half message itself has ended, and no other message is one.
+        let ordinary = peer.send(send_header("orders", 1, ""), b"ordinary").await;
+        for (id, reason) in [
+            (&*half.msg_id, "only half messages that were given up"),
+            (&*ordinary.msg_id, "only half messages that were given up"),
+            ("7F00000100002A9F7FFFFFFFFFFFFFFF", "can not find message"),
+            ("orders", "no offset message id"),
+        ] {
+            let (code, remark) = resume(&peer, id).await;
+            assert!(code == 1 && remark.contains(reason), "{id}: {code} {remark}");
+        }
+        let producer = rig.connect();
+        beat(&producer, "p", "P").await;
+        let (host, _) = decode_offset_id(&half.msg_id).unwrap();
+        let id = offset_id(host, given_up);
+        // From whatever core.
+        assert_eq!(resume(&rig.connect(), id.as_str()).await, (0, String::new()));
+        while producer.asked.0.borrow().is_empty() {
+            rig.env.sleep(Duration::from_millis(10)).await;
+        }
+        let (offset, physical, body, times) = asked(&producer.asked.0.borrow()[0]);
+        assert_eq!((body.as_str(), times.as_str()), ("resumed", "1"));
+        assert_eq!(end_at(&producer, (offset, physical), "P", COMMIT, true).await, (0, String::new()));
+        assert_eq!(bodies(&peer, "orders", 1).await, ["ordinary", "resumed"]);
     });
 }
 

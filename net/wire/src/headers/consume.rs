@@ -153,6 +153,14 @@ header! {
 }
 
 header! {
+    /// 323: a half message that was given up.
+    ResumeCheckHeader {
+        topic: Option<&'a str> = "topic",
+        msg_id: &'a str = "msgId",
+    }
+}
+
+header! {
     /// 326, broker to client: the reply to a request.
     PushReplyHeader {
         born_host: &'a str = "bornHost",
