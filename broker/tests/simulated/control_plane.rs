@@ -52,7 +52,7 @@ async fn members(peer: &Peer, group: &str) -> Vec<String> {
     list.consumer_id_list
 }
 
-fn told(peer: &Peer, group: &str) -> usize {
+pub fn told(peer: &Peer, group: &str) -> usize {
     let asked = peer.asked.0.borrow();
     let is_notice = |frame: &&OwnedFrame| {
         let command = frame.command();

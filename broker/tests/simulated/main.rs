@@ -11,6 +11,7 @@ mod control_plane;
 mod data_plane;
 mod delayed;
 mod forbidden;
+mod group_settings;
 mod hop;
 mod journal;
 mod metadata_crashes;
