@@ -13,8 +13,8 @@ target=$here/target
 source "$here/../common.sh"
 java=$here/../java
 
-# Scenarios of what 4.9 has not got: attributes and timers; and the programs that are not scenarios.
-not_here=(AckFile Clients Mqadmin MqadminGroups MqadminMessages MqadminServers MqadminTopics Ordered Repeating Stress Timers Tool Traffic)
+# Scenarios of what 4.9 has not got: attributes, timers and upper boundaries; and the programs that are not scenarios.
+not_here=(AckFile Boundaries Clients Mqadmin MqadminGroups MqadminMessages MqadminServers MqadminTopics Ordered Repeating Stress Timers Tool Tracing Traffic)
 
 prepare() {
   rm -rf "$target/sources" "$target/classes"

@@ -11,6 +11,8 @@ public final class Clients {
         Scenarios scenarios = new Scenarios(AT_A_TIME);
         Shared.add(scenarios);
         scenarios.add("send_again", "--exact", Repeating::once);
+        scenarios.add("message_trace", Tracing::trace);
+        scenarios.add("search_boundaries", Boundaries::both);
         scenarios.add("timer_ms", Timers::timerMillis);
         scenarios.add("timer_deliver_at", Timers::timerDeliverAt);
         scenarios.add("timer_past", Timers::timerPast);

@@ -28,6 +28,7 @@ final class Shared {
         scenarios.add("push_starts", "--exact", Pushing::starts);
         scenarios.add("cluster_two_consumers", Pushing::clusterTwoConsumers);
         scenarios.add("rebalances_at_once", "--exact", Pushing::rebalancesAtOnce);
+        scenarios.add("subscription_changes", Subscribing::changes);
         scenarios.add("broadcasting", Pushing::broadcasting);
         scenarios.add("tag_filter", Pushing::tagFilter);
         scenarios.add("sql_filter", Filtering::sql);
