@@ -116,6 +116,9 @@ macro_rules! keys {
     (@live) => { true };
 }
 
+/// Where things lie on this machine: neither shown nor changed by a request.
+const PATHS: [&str; 2] = ["configStorePath", "kvConfigPath"];
+
 keys! {
     "bindAddress" => bind_address: Address, at_start;
     "configBlackList" => config_black_list: Text, live;
@@ -242,10 +245,10 @@ impl NamesrvConfig {
         Ok(applied)
     }
 
-    /// `key=value` lines, as request 319 answers them.
-    pub fn to_text(&self) -> String {
+    /// `key=value` lines, as request 319 answers them: all but where files lie, which RocketMQ 5.5.0 shows too.
+    pub fn shown_text(&self) -> String {
         let mut text = String::new();
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| !PATHS.contains(&key.name)) {
             properties_text::write(&mut text, key.name, &(key.show)(self));
         }
         text
@@ -253,7 +256,8 @@ impl NamesrvConfig {
 
     /// RocketMQ 5.5.0 DefaultRequestProcessor#initConfigBlackList: three keys are protected whatever the list says.
     pub(crate) fn is_black_listed(&self, key: &str) -> bool {
-        ["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"].contains(&key)
+        PATHS.contains(&key)
+            || ["configBlackList", "rocketmqHome"].contains(&key)
             || self.config_black_list.split(';').any(|name| name == key)
     }
 }
@@ -305,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_shown_and_read_back() {
+    fn every_key_but_paths_is_shown_and_read_back() {
         assert!(KEYS.is_sorted_by_key(|key| key.name));
         let mut config = NamesrvConfig::new("data");
         config.apply("listenPort=1\nsupportActingMaster=true\nwaitSecondsForService=7\nconfigBlackList=listenPort;x").unwrap();
-        let mut other = NamesrvConfig::new("elsewhere");
-        other.apply(&config.to_text()).unwrap();
+        let mut other = NamesrvConfig::new("data");
+        other.apply(&config.shown_text()).unwrap();
         assert_eq!(config, other);
-        assert_eq!(config.to_text().lines().count(), KEYS.len());
+        assert_eq!(config.shown_text().lines().count(), KEYS.len() - PATHS.len());
         let live = properties_text::parse("listenPort=2\nenableTopicList=false").unwrap();
         let applied = config.apply_live(&live).unwrap();
         assert_eq!(applied.without_effect, [("listenPort".to_owned(), "only read at start")]);

@@ -50,7 +50,7 @@ impl<E: Env> NameServer<E> {
     }
 
     pub(super) fn get_config(self: &Rc<Self>, asker: &Asker<E>) -> Handled {
-        asker.ok_body(self.config.borrow().to_text().as_bytes());
+        asker.ok_body(self.config.borrow().shown_text().as_bytes());
         Ok(Flow::Continue)
     }
 }

@@ -251,6 +251,7 @@ pub async fn settings_change_at_run_time_and_stay<E: Env>(env: E, data: PathBuf)
     {
         assert!(shown.contains(line), "{shown}");
     }
+    assert!(!shown.contains("Path=") && !shown.contains(&*data.to_string_lossy()), "{shown}");
     running.stop().await;
     let running = Running::start(&env, &data, "needWaitForService=true").await;
     assert_eq!(
