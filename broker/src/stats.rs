@@ -121,6 +121,8 @@ pub struct Counters {
     pub ends_now: Cell<u64>,
     /// Administrators' questions to consumers that wait for an answer.
     pub relays_now: Cell<u64>,
+    /// Lists of topics or groups that are being made.
+    pub table_texts_now: Cell<u64>,
     /// Replies on their way to who asked.
     pub replies_now: Cell<u64>,
     /// Pulls that wait now for news of their subscription.

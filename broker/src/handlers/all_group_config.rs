@@ -2,15 +2,13 @@
 
 use std::rc::Rc;
 
-use ringmq_io::Env;
-use ringmq_wire::Serialization;
-use ringmq_wire::code::response_code;
-use ringmq_wire::encode::begin_response;
+use ringmq_io::{Class, Env};
 use ringmq_wire::headers::GetAllSubscriptionGroupHeader;
 use ringmq_wire::json_dialect::{self, SubscriptionGroupTable};
 
 use super::page::Page;
 use super::queue::bad_header;
+use super::table_text::{ENTRIES_PER_TURN, TableText};
 use crate::control::Control;
 use crate::request::{Handled, Request};
 
@@ -21,17 +19,41 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     };
     let most = control.core.config.split_metadata_size as usize;
     let page = Page::of(header.group_seq, header.max_group_num, header.data_version, most);
-    let state = control.state.borrow();
-    let groups = state.groups.page(page.from, page.count, page.seen);
-    let body = json_dialect::to_vec(&SubscriptionGroupTable {
-        data_version: state.groups.version(),
-        subscription_group_table: groups.into_iter().map(|g| (g.group_name.clone(), (**g).clone())).collect(),
+    let (version, total) = {
+        let state = control.state.borrow();
+        (state.groups.version(), state.groups.len())
+    };
+    let empty = json_dialect::to_vec(&SubscriptionGroupTable {
+        data_version: version,
         ..SubscriptionGroupTable::default()
     });
-    request.responder().answer(|out, opaque| {
-        let mut writer = begin_response(out, Serialization::Json, response_code::SUCCESS, opaque, 0, None);
-        writer.ext_int("totalGroupNum", state.groups.len());
-        writer.finish(&body)
+    let mut text = match TableText::begin(&control.core, &empty, "subscriptionGroupTable") {
+        Ok(text) => text,
+        Err(refusal) => {
+            request.responder().refuse_with(&refusal);
+            return Handled::Done;
+        }
+    };
+    let (control, responder) = (control.clone(), request.responder());
+    control.core.env.clone().spawn(Class::Background, async move {
+        let mut left = page.count;
+        let mut some: Vec<_> = {
+            let state = control.state.borrow();
+            let first = state.groups.page(page.from, left.min(ENTRIES_PER_TURN), page.seen);
+            first.into_iter().cloned().collect()
+        };
+        while let Some(last) = some.last().cloned() {
+            some.iter().for_each(|entry| text.entry(&entry.group_name, &**entry));
+            left -= some.len();
+            if !text.fits() {
+                break;
+            }
+            control.core.env.yield_now().await;
+            let state = control.state.borrow();
+            let more = state.groups.after(Some(&last.group_name)).take(left.min(ENTRIES_PER_TURN));
+            some = more.cloned().collect();
+        }
+        text.answer(responder, ("totalGroupNum", total));
     });
     Handled::Done
 }

@@ -5,15 +5,13 @@
 
 use std::rc::Rc;
 
-use ringmq_io::Env;
-use ringmq_wire::Serialization;
-use ringmq_wire::code::response_code;
-use ringmq_wire::encode::begin_response;
+use ringmq_io::{Class, Env};
 use ringmq_wire::headers::GetAllTopicConfigHeader;
 use ringmq_wire::json_dialect::{self, TopicConfigTable};
 
 use super::page::Page;
 use super::queue::bad_header;
+use super::table_text::{ENTRIES_PER_TURN, TableText};
 use crate::control::Control;
 use crate::request::{Handled, Request};
 
@@ -24,17 +22,39 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     };
     let most = control.core.config.split_metadata_size as usize;
     let page = Page::of(header.topic_seq, header.max_topic_num, header.data_version, most);
-    let state = control.state.borrow();
-    let topics = state.topics.page(page.from, page.count, page.seen);
-    let body = json_dialect::to_vec(&TopicConfigTable {
-        data_version: state.topics.version(),
-        topic_config_table: topics.into_iter().map(|t| (t.topic_name.clone(), (**t).clone())).collect(),
-        ..TopicConfigTable::default()
-    });
-    request.responder().answer(|out, opaque| {
-        let mut writer = begin_response(out, Serialization::Json, response_code::SUCCESS, opaque, 0, None);
-        writer.ext_int("totalTopicNum", state.topics.len());
-        writer.finish(&body)
+    let (version, total) = {
+        let state = control.state.borrow();
+        (state.topics.version(), state.topics.len())
+    };
+    let empty =
+        json_dialect::to_vec(&TopicConfigTable { data_version: version, ..TopicConfigTable::default() });
+    let mut text = match TableText::begin(&control.core, &empty, "topicConfigTable") {
+        Ok(text) => text,
+        Err(refusal) => {
+            request.responder().refuse_with(&refusal);
+            return Handled::Done;
+        }
+    };
+    let (control, responder) = (control.clone(), request.responder());
+    control.core.env.clone().spawn(Class::Background, async move {
+        let mut left = page.count;
+        let mut some: Vec<_> = {
+            let state = control.state.borrow();
+            let first = state.topics.page(page.from, left.min(ENTRIES_PER_TURN), page.seen);
+            first.into_iter().cloned().collect()
+        };
+        while let Some(last) = some.last().cloned() {
+            some.iter().for_each(|entry| text.entry(&entry.topic_name, &**entry));
+            left -= some.len();
+            if !text.fits() {
+                break;
+            }
+            control.core.env.yield_now().await;
+            let state = control.state.borrow();
+            let more = state.topics.after(Some(&last.topic_name)).take(left.min(ENTRIES_PER_TURN));
+            some = more.cloned().collect();
+        }
+        text.answer(responder, ("totalTopicNum", total));
     });
     Handled::Done
 }

@@ -52,6 +52,7 @@ pub mod send_message;
 mod send_once;
 mod send_retry;
 pub mod system_topics;
+pub mod table_text;
 pub mod topic_config;
 pub mod topic_consumers;
 pub mod topic_stats;

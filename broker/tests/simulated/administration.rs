@@ -9,7 +9,7 @@ use ringmq_wire::headers::{PullHeader, SendHeader};
 use ringmq_wire::json_dialect::{
     self, BrokerStats, ConsumeQueue, ConsumeStats, ConsumeStatsList, ConsumeTimeSpans, ConsumerConnection,
     CorrectionOffsets, GroupList, HaRuntimeInfo, ProducerConnection, ProducerTable, SubscriptionGroupTable,
-    TopicConfig, TopicConfigList, TopicList, TopicStatsTable,
+    TopicConfig, TopicConfigList, TopicConfigTable, TopicList, TopicStatsTable,
 };
 use serde::de::DeserializeOwned;
 
@@ -108,6 +108,54 @@ fn a_list_of_topics_is_made_whole_or_not_at_all() {
         assert_eq!((queues("one").await, queues("two").await, queues("three").await), (Ok(3), Ok(2), Ok(1)));
         let (code, _) = make(vec![topic("TBW102", 1)]).await;
         assert_eq!(code, 29);
+    });
+}
+
+/// Lists that are made in parts have every entry once, also while others come.
+#[test]
+fn long_lists_are_told_whole() {
+    each_seed(SEEDS, |rig| async move {
+        let (peer, other) = (rig.connect(), rig.connect());
+        let topics = |from: i32, to: i32| {
+            let one = |n| TopicConfig { topic_name: format!("topic-{n:04}"), ..TopicConfig::default() };
+            json_dialect::to_vec(&TopicConfigList { topic_config_list: (from..to).map(one).collect() })
+        };
+        let make = |list: Vec<u8>| {
+            let peer = rig.connect();
+            async move { done(&peer, code::UPDATE_AND_CREATE_TOPIC_LIST, &[], &list).await }
+        };
+        assert_eq!(make(topics(0, 500)).await, ok());
+        let groups: Vec<String> = (0..300).map(|n| format!(r#"{{"groupName":"group-{n:04}"}}"#)).collect();
+        let groups = format!(r#"{{"groupConfigList":[{}]}}"#, groups.join(","));
+        let code = code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST;
+        assert_eq!(done(&peer, code, &[], groups.as_bytes()).await, ok());
+
+        let all = body::<TopicConfigTable>(&other, code::GET_ALL_TOPIC_CONFIG, &[], b"");
+        let (made, all) = futures_lite::future::zip(make(topics(500, 600)), all).await;
+        assert_eq!(made, ok());
+        let told = all.unwrap().topic_config_table;
+        let ours = |table: &std::collections::BTreeMap<String, TopicConfig>| {
+            table.keys().filter(|name| name.starts_with("topic-")).cloned().collect::<Vec<_>>()
+        };
+        let before: Vec<String> = (0..500).map(|n| format!("topic-{n:04}")).collect();
+        assert_eq!(ours(&told)[..500], before);
+        assert!(told.values().zip(told.keys()).all(|(topic, name)| topic.topic_name == *name));
+
+        let first: TopicConfigTable =
+            body(&peer, code::GET_ALL_TOPIC_CONFIG, &[("topicSeq", "0"), ("maxTopicNum", "450")], b"")
+                .await
+                .unwrap();
+        let version = String::from_utf8(json_dialect::to_vec(&first.data_version)).unwrap();
+        let page = [("topicSeq", "450"), ("maxTopicNum", "450"), ("dataVersion", &*version)];
+        let second: TopicConfigTable = body(&peer, code::GET_ALL_TOPIC_CONFIG, &page, b"").await.unwrap();
+        assert_eq!(first.topic_config_table.len(), 450);
+        let mut both = ours(&first.topic_config_table);
+        both.extend(ours(&second.topic_config_table));
+        assert_eq!(both.len(), 600);
+        assert!(both.is_sorted());
+        let all: SubscriptionGroupTable =
+            body(&peer, code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG, &[], b"").await.unwrap();
+        assert!((0..300).all(|n| all.subscription_group_table.contains_key(&format!("group-{n:04}"))));
     });
 }
 

@@ -373,3 +373,6 @@ pub const RELAYS_MAX: usize = 256;
 
 /// Offsets that an administrator has reset and that the group's next pull has not been told yet: about 200 bytes each.
 pub const RESETS_MAX: usize = 100_000;
+
+/// Lists of all topics, or all groups, that a broker makes at a time: each has up to a frame of text, 16 MiB.
+pub const TABLE_TEXTS_MAX: usize = 4;

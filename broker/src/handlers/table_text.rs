@@ -1,0 +1,98 @@
+//! The JSON text of a long table, made in parts between which other tasks run.
+//!
+//! Owns: the parts of one answer. Invariants: nothing of the table is borrowed between two parts, so it may change meanwhile: an entry that is
+//! there all the time is told once, and the version that is told is that of the beginning, so that who compares versions
+//! asks again. At most `TABLE_TEXTS_MAX` are made at a time. On failure: a text that does not fit a frame is given up as soon as
+//! that shows, and refused with the frame's limit; one more than may be made is SYSTEM_BUSY.
+
+use std::rc::Rc;
+
+use ringmq_io::limits::{FRAME_BYTES_MAX, TABLE_TEXTS_MAX};
+use ringmq_io::{Chunk, Env};
+use ringmq_transport::ExtentOf;
+use ringmq_wire::Serialization;
+use ringmq_wire::code::response_code;
+use ringmq_wire::encode::begin_response;
+use ringmq_wire::json_dialect;
+use serde::Serialize;
+
+use crate::core::Core;
+use crate::reply::{Refusal, Responder};
+use crate::under_way::UnderWay;
+
+/// Entries between two yields: some hundred microseconds.
+pub const ENTRIES_PER_TURN: usize = 32;
+
+/// A part is not moved when the text grows.
+const PART_BYTES: usize = 64 * 1024;
+
+pub struct TableText<E: Env> {
+    parts: Vec<Vec<u8>>,
+    bytes: usize,
+    /// What follows the entries.
+    tail: String,
+    is_empty: bool,
+    _one: UnderWay<E>,
+}
+
+impl<E: Env> TableText<E> {
+    /// `empty` is the whole document without entries, `field` where they belong.
+    pub fn begin(core: &Rc<Core<E>>, empty: &[u8], field: &str) -> Result<Self, Refusal> {
+        let one = UnderWay::begin(core, |counters| &counters.table_texts_now, TABLE_TEXTS_MAX);
+        let one = one.map_err(|now| {
+            let remark = format!("[RINGMQ_BUSY] {now} lists of topics or groups are being made");
+            Refusal::new(response_code::SYSTEM_BUSY, remark)
+        })?;
+        let text = String::from_utf8_lossy(empty);
+        let opening = format!("\"{field}\":{{");
+        let at = text.find(&opening).expect("the document has the field") + opening.len();
+        let mut this =
+            Self { parts: Vec::new(), bytes: 0, tail: text[at..].to_owned(), is_empty: true, _one: one };
+        this.put(&text.as_bytes()[..at]);
+        Ok(this)
+    }
+
+    pub fn entry(&mut self, name: &str, value: &impl Serialize) {
+        if !self.is_empty {
+            self.put(b",");
+        }
+        self.is_empty = false;
+        self.put(&json_dialect::to_vec(&name));
+        self.put(b":");
+        self.put(&json_dialect::to_vec(value));
+    }
+
+    /// Whether it is worth going on.
+    pub fn fits(&self) -> bool {
+        self.bytes < FRAME_BYTES_MAX
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        match self.parts.last_mut() {
+            Some(part) if part.len() + bytes.len() <= part.capacity() => part.extend_from_slice(bytes),
+            _ => {
+                let mut part = Vec::with_capacity(PART_BYTES.max(bytes.len()));
+                part.extend_from_slice(bytes);
+                self.parts.push(part);
+            }
+        }
+        self.bytes += bytes.len();
+    }
+
+    /// The answer, with the number of entries of the whole table.
+    pub fn answer(mut self, responder: Responder<E>, (field, total): (&str, usize)) {
+        let tail = std::mem::take(&mut self.tail);
+        self.put(tail.as_bytes());
+        let bytes = self.bytes;
+        let body: Vec<Chunk<ExtentOf<E>>> = self.parts.into_iter().map(Chunk::Owned).collect();
+        responder.answer_with_body(
+            |out, opaque| {
+                let code = response_code::SUCCESS;
+                let mut writer = begin_response(out, Serialization::Json, code, opaque, 0, None);
+                writer.ext_int(field, total);
+                writer.finish_with_external_body(bytes)
+            },
+            body,
+        );
+    }
+}
