@@ -171,6 +171,44 @@ fn the_heartbeats_subscription_serves_pulls_on_every_core() {
     });
 }
 
+/// Members of a group are to have one subscription. If they do not, the newest counts for all of them, as with RocketMQ 5.5.0
+/// (ConsumerGroupInfo#updateSubscription), whoever beats last.
+#[test]
+fn of_different_subscriptions_in_a_group_the_newest_counts() {
+    each_seed(SEEDS, |rig| async move {
+        let (first, second) = (rig.connect(), rig.connect());
+        for queue in 0..4 {
+            first.send(send_header("t", queue, &property("TAGS", "A")), b"a").await;
+            first.send(send_header("t", queue, &property("TAGS", "B")), b"b").await;
+        }
+        let beat = |client: &str, expression: &str, version: i64| {
+            let tags = SubscriptionData::of_tags("t", expression).unwrap();
+            beat_with(client, "g", &[SubscriptionData { sub_version: version, ..tags }])
+        };
+        let pull = |queue, version| {
+            let peer = rig.connect();
+            async move {
+                let mut header = pull_header("t", queue, 0);
+                (header.sys_flag, header.subscription) = (0, None);
+                (header.consumer_group, header.sub_version) = ("g", version);
+                let pulled = peer.pull(header).await;
+                (pulled.code, pulled.bodies().concat())
+            }
+        };
+        assert_eq!(code_of(&first.ask(code::HEART_BEAT, &[], &beat("c1", "A", 1)).await), 0);
+        assert_eq!(code_of(&second.ask(code::HEART_BEAT, &[], &beat("c2", "B", 2)).await), 0);
+        // Whatever the first one says again.
+        assert_eq!(code_of(&first.ask(code::HEART_BEAT, &[], &beat("c1", "A", 1)).await), 0);
+        for queue in 0..4 {
+            for version in [1, 2] {
+                assert_eq!(pull(queue, version).await, (0, "b".into()));
+            }
+        }
+        assert_eq!(code_of(&first.ask(code::HEART_BEAT, &[], &beat("c1", "A", 3)).await), 0);
+        assert_eq!(pull(0, 3).await, (0, "a".into()));
+    });
+}
+
 /// A Java client pulls with a newer version before it beats with it: see `pull_message.rs`.
 #[test]
 fn a_pull_that_is_ahead_of_its_heartbeat_is_served_unfiltered() {

@@ -237,6 +237,41 @@ async fn refuses(peer: &Peer, header: SendHeader<'_>, body: &[u8], code: i32, sa
     assert!(sent.remark.contains(says), "{} should say {says}", sent.remark);
 }
 
+/// RocketMQ's clients pass over what is no name and value; so does the broker, and it stores the rest as before.
+#[test]
+fn malformed_properties_harm_nothing() {
+    const TEXTS: [&str; 7] = [
+        "no value",
+        "k\u{1}",
+        "\u{1}v\u{2}",
+        "\u{2}\u{2}\u{2}",
+        "\u{1}\u{1}\u{1}",
+        "a\u{1}b\u{1}c\u{2}",
+        "good\u{1}first\u{2}cut",
+    ];
+    each_seed(SEEDS, |rig| async move {
+        let peer = rig.connect();
+        for (i, text) in TEXTS.into_iter().enumerate() {
+            let text = format!("{text}\u{2}{}", property("TAGS", "T"));
+            let sent = peer.send(send_header("t", 0, &text), format!("m{i}").as_bytes()).await;
+            assert_eq!((sent.code, sent.queue_offset), (0, i as i64), "{text:?}: {}", sent.remark);
+        }
+        let mut header = pull_header("t", 0, 0);
+        header.subscription = Some("T");
+        let pulled = peer.pull(header).await;
+        let all: Vec<_> = (0..TEXTS.len()).map(|i| format!("m{i}")).collect();
+        assert_eq!(pulled.bodies(), all, "the tag behind is read");
+        for (_, _, properties) in peer.pull_all("t", 0).await {
+            let known: Vec<_> = ringmq_wire::properties::iter(&properties).collect();
+            assert!(known.contains(&("TAGS", "T")), "{properties:?}");
+            assert!(
+                known.iter().any(|(name, value)| *name == "UNIQ_KEY" && value.len() == 32),
+                "{properties:?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn what_cannot_be_stored_is_refused_with_its_reason() {
     each_seed(SEEDS, |rig| async move {
@@ -256,6 +291,9 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
         let mut header = send_header("t", 0, "");
         header.sys_flag = 4;
         refuses(peer, header, b"x", 13, "transactional").await;
+        refuses(peer, send_header("t", 0, &property("INNER_NUM", "2")), b"x", 13, "inner batches").await;
+        header.sys_flag = 0x80;
+        refuses(peer, header, b"x", 13, "inner batches").await;
 
         // The largest that is allowed passes.
         let largest = vec![b'y'; 4 * 1024 * 1024];
