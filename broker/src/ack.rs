@@ -219,17 +219,17 @@ impl<E: Env> AckQueue<E> {
     }
 
     async fn answer_safe(&self, line: &Line<E>, mark: &Watermark) {
-        let mut answered = 0;
         loop {
-            let Some(entry) = self.take_safe(line, mark.get()) else { break };
-            self.answer(entry, response_code::SUCCESS);
-            answered += 1;
-            if answered % ANSWERS_PER_TURN == 0 {
-                self.env.yield_now().await;
+            // First, whatever the mark says: what a latched shard still acknowledged would come after refusals of what was
+            // sent later. Nothing latches it before the next wait.
+            if let Some(latched) = self.shard.latched() {
+                return self.refuse_all(line, &latched).await;
             }
-        }
-        if let Some(latched) = self.shard.latched() {
-            self.refuse_all(line, &latched).await;
+            for _ in 0..ANSWERS_PER_TURN {
+                let Some(entry) = self.take_safe(line, mark.get()) else { return };
+                self.answer(entry, response_code::SUCCESS);
+            }
+            self.env.yield_now().await;
         }
     }
 
