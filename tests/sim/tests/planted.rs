@@ -79,6 +79,7 @@ fn an_answer_on_another_connection_is_caught() {
     // It may also stand in the middle of the other connection's answer.
     let promises = [
         "the answer to another request",
+        "a number in the answer",
         "acknowledged offset",
         "acknowledged twice",
         "was message",
