@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::rc::Rc;
 
 use ringmq_io::Env;
 use ringmq_io::limits::YOUNG_LOG_BYTES;
@@ -19,30 +20,32 @@ use crate::inner::{Inner, add};
 use crate::keys::{self, KeyEntry};
 use crate::physical::PhysicalOffset;
 use crate::queues::{Found, Queue};
+use crate::segments::Segment;
 use crate::shard::QueueRef;
 
 /// The index of this segment does not check where it was looked at.
-struct Unmended(u32);
+struct Unmended<E: Env>(Rc<Segment<E>>);
 
 impl<E: Env> Inner<E> {
     /// `None` outside of the bounds; the segment, where its index is damaged.
-    fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Unmended> {
+    fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Unmended<E>> {
         match queue.locate(offset) {
             None => Ok(None),
             Some(Found::Open) => Ok(queue.open_entry(offset)),
             Some(Found::Sealed { segment, index, .. }) => {
-                let sealed = self.segments.get(segment).and_then(|segment| segment.index());
-                sealed.map_or(Ok(None), |sealed| sealed.entry(index).map_err(|_| Unmended(segment)))
+                let Some(segment) = self.segments.get(segment) else { return Ok(None) };
+                let Some(sealed) = segment.index() else { return Ok(None) };
+                sealed.entry(index).map_err(|_| Unmended(segment))
             }
         }
     }
 
     /// What `look` finds, once no damage of an index is in its way.
-    async fn mended<T>(&self, mut look: impl FnMut() -> Result<T, Unmended>) -> io::Result<T> {
+    async fn mended<T>(&self, mut look: impl FnMut() -> Result<T, Unmended<E>>) -> io::Result<T> {
         loop {
             match look() {
                 Ok(found) => return Ok(found),
-                Err(Unmended(segment)) => self.mend(segment).await?,
+                Err(Unmended(segment)) => self.mend(&segment).await?,
             }
         }
     }
@@ -58,7 +61,7 @@ impl<E: Env> Inner<E> {
         match self.entry(queues.get(queue), 0) {
             Ok(entry) => entry.is_some_and(|entry| end - entry.position <= YOUNG_LOG_BYTES),
             // Somewhere in that segment: near enough.
-            Err(Unmended(segment)) => end - self.segments.base(segment) <= YOUNG_LOG_BYTES,
+            Err(Unmended(segment)) => end - self.segments.base(segment.number) <= YOUNG_LOG_BYTES,
         }
     }
 
@@ -68,7 +71,7 @@ impl<E: Env> Inner<E> {
         self.mended(|| self.search_time(queue, ms, upper)).await
     }
 
-    fn search_time(&self, queue: QueueRef, ms: i64, upper: bool) -> Result<u64, Unmended> {
+    fn search_time(&self, queue: QueueRef, ms: i64, upper: bool) -> Result<u64, Unmended<E>> {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
         let (min, max) = (queue.min(), queue.next());
@@ -143,7 +146,7 @@ impl<E: Env> Inner<E> {
         read_exact::<E>(&file, base, position, len).await.map(Some)
     }
 
-    fn confirms(&self, position: u64, bytes: &[u8]) -> Result<bool, Unmended> {
+    fn confirms(&self, position: u64, bytes: &[u8]) -> Result<bool, Unmended<E>> {
         let Ok(record) = RecordView::parse(bytes) else {
             return Ok(false);
         };
@@ -227,7 +230,7 @@ impl<E: Env> Inner<E> {
             }
             drop(index);
             let look = || match segment.index() {
-                Some(index) => index.positions(hash).map_err(|_| Unmended(segment.number)),
+                Some(index) => index.positions(hash).map_err(|_| Unmended(segment.clone())),
                 None => Ok(Vec::new()),
             };
             positions.extend(self.mended(look).await?);

@@ -67,17 +67,10 @@ impl Drop for Taken<'_> {
 }
 
 impl<E: Env> Inner<E> {
-    /// Has the index of a segment checked, and its damaged blocks made anew. Look again for what did not check before.
-    pub async fn mend(&self, number: u32) -> io::Result<()> {
+    /// Has the index of a segment checked, and its damaged blocks made anew. Look again for what did not check before. Whoever
+    /// holds the segment holds its file, also when it has left the log since: a look that is tried again comes to an end.
+    pub async fn mend(&self, segment: &Rc<Segment<E>>) -> io::Result<()> {
         let _turn = self.mending.take().await;
-        match self.segments.get(number) {
-            Some(segment) => self.mend_segment(&segment).await,
-            // Recycled since.
-            None => Ok(()),
-        }
-    }
-
-    async fn mend_segment(&self, segment: &Rc<Segment<E>>) -> io::Result<()> {
         let Some(index) = segment.index() else { return Ok(()) };
         let file = self.segments.file(&self.env, segment).await?;
         let source = SegmentSource::new(file, self.id, index.base(), self.segments.bytes);
@@ -108,9 +101,13 @@ impl<E: Env> Inner<E> {
             let found = self.queues.borrow().get(queue).locate(at);
             let Some(Found::Sealed { segment, index, left }) = found else { return Ok(()) };
             let within = index as usize % ENTRIES_PER_BLOCK;
-            let sealed = self.segments.get(segment).and_then(|segment| segment.index());
-            if sealed.is_some_and(|sealed| !sealed.has_entry_block(index as usize / ENTRIES_PER_BLOCK)) {
-                self.mend(segment).await?;
+            let segment = self.segments.get(segment);
+            let is_legible =
+                |sealed: Rc<SealedIndex<E>>| sealed.has_entry_block(index as usize / ENTRIES_PER_BLOCK);
+            if let Some(segment) = segment
+                && !segment.index().is_none_or(is_legible)
+            {
+                self.mend(&segment).await?;
             }
             at += u64::from(left.min((ENTRIES_PER_BLOCK - within) as u32));
         }

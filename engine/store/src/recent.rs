@@ -90,7 +90,7 @@ impl<E: Env> Inner<E> {
                 match index.key_block(block) {
                     Ok(keys) => found.extend(keys.filter_map(|key| self.recent(&key, places))),
                     Err(_) => {
-                        self.mend(segment.number).await?;
+                        self.mend(&segment).await?;
                         continue;
                     }
                 }

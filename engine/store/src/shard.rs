@@ -274,7 +274,11 @@ impl<E: Env> Shard<E> {
 
     /// Has a segment's index made whole from the segment's records, after [`ReadOutcome::Damaged`].
     pub async fn mend(&self, segment: u32) -> io::Result<()> {
-        self.0.mend(segment).await
+        match self.0.segments.get(segment) {
+            Some(segment) => self.0.mend(&segment).await,
+            // Recycled since: a read does not come to it any more.
+            None => Ok(()),
+        }
     }
 
     /// Has the index made whole, if need be, for a look at `count` messages of a queue from `from` on.
