@@ -81,10 +81,13 @@ async fn flush_group<E: Env>(inner: &Inner<E>) -> io::Result<()> {
     let base = inner.segments.base(inner.segments.number_of(from));
     let began = inner.env.monotonic_ns();
     inner.ring.raise_doubt();
-    // Where nobody waits for the write alone, a group of one buffer is written and synced by one operation.
-    let at_once = inner.ring_is_memory && target - from <= FLUSH_COPY_BYTES_MAX;
+    let is_small = target - from <= FLUSH_COPY_BYTES_MAX;
+    // Where nobody waits for the write alone, one operation writes and syncs it.
+    let at_once = is_small && inner.ring_is_memory;
     if at_once {
         file.write_synced(from - base, copy_of(inner, from, target)).await?;
+    } else if is_small {
+        file.write_at(from - base, copy_of(inner, from, target)).await?;
     } else {
         write_range(inner, &file, base, from, target).await?;
     }
@@ -135,6 +138,7 @@ fn copy_of<E: Env>(inner: &Inner<E>, from: u64, to: u64) -> AlignedBuf {
     inner.ring.read(from, (to - from) as usize, AlignedBuf::copy_of)
 }
 
+/// Whole blocks from the ring, the last one from a copy.
 async fn write_range<E: Env>(
     inner: &Inner<E>,
     file: &FileOf<E>,
@@ -142,10 +146,6 @@ async fn write_range<E: Env>(
     from: u64,
     target: u64,
 ) -> io::Result<()> {
-    if target - from <= FLUSH_COPY_BYTES_MAX {
-        file.write_at(from - base, copy_of(inner, from, target)).await?;
-        return Ok(());
-    }
     let whole = target - target % BLOCK_U64;
     let place = inner.ring.place(from, (whole - from) as usize);
     let blocks = file.write_region(from - base, inner.ring.region(), place);

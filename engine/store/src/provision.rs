@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use ringmq_io::limits::PREALLOCATE_STEP_BYTES;
-use ringmq_io::{AlignedBuf, BLOCK, Blocks, Disk, Env, File, OpenMode};
+use ringmq_io::{AlignedBuf, Blocks, Disk, Env, File, OpenMode};
 
 use crate::envelope::{create_anew, temporary_name};
 use crate::inner::Inner;
@@ -97,7 +97,8 @@ async fn add<E: Env>(
     Ok(())
 }
 
-/// How many bytes of segment `number` should have been written by now; `None` when there is no time left for more.
+/// How many bytes of segment `number` should have been written by now: all of them when the log has filled seven eighths of the
+/// segment before it. `None` when there is no time left for more: making a segment of the file takes some.
 fn written_ahead<E: Env>(inner: &Inner<E>, number: u32) -> Option<u64> {
     let bytes = inner.segments.bytes;
     // Of the segment before it.
@@ -111,20 +112,15 @@ async fn write_ahead<E: Env>(inner: &Inner<E>, file: &FileOf<E>, number: u32) ->
     if inner.segments.blocks != Blocks::Write {
         return Ok(());
     }
-    // Rings, and so segments, are multiples of 256 KiB: a sixteenth is whole blocks.
-    let step = (inner.segments.bytes / 16).min(PREALLOCATE_STEP_BYTES as u64);
-    assert!(step.is_multiple_of(BLOCK as u64));
+    // A power of two, and so a divisor of the segment, which is a multiple of the ring.
+    let step = (inner.ring.bytes() / 16).min(PREALLOCATE_STEP_BYTES as u64);
     let mut zeros = AlignedBuf::zeroed(step as usize);
     let mut written = 0;
     while written < inner.segments.bytes && !inner.is_ending() {
-        let step = step.min(inner.segments.bytes - written);
         match written_ahead(inner, number) {
             None => break,
             Some(due) if due < written + step => inner.provision.wait().await,
             Some(_) => {
-                if zeros.len() as u64 != step {
-                    zeros = AlignedBuf::zeroed(step as usize);
-                }
                 zeros = file.write_at(written, zeros).await?;
                 written += step;
             }
