@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use ringmq_io::{Class, Env};
+use ringmq_io::Env;
 use ringmq_wire::headers::GetAllSubscriptionGroupHeader;
-use ringmq_wire::json_dialect::{self, SubscriptionGroupTable};
+use ringmq_wire::json_dialect::{self, SubscriptionGroupConfig, SubscriptionGroupTable};
 
 use super::page::Page;
 use super::queue::bad_header;
-use super::table_text::{ENTRIES_PER_TURN, TableText};
+use super::table_text::{self, Document};
 use crate::control::Control;
+use crate::control::journal::State;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
@@ -19,41 +20,26 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     };
     let most = control.core.config.split_metadata_size as usize;
     let page = Page::of(header.group_seq, header.max_group_num, header.data_version, most);
-    let (version, total) = {
-        let state = control.state.borrow();
-        (state.groups.version(), state.groups.len())
-    };
-    let empty = json_dialect::to_vec(&SubscriptionGroupTable {
-        data_version: version,
-        ..SubscriptionGroupTable::default()
-    });
-    let mut text = match TableText::begin(&control.core, &empty, "subscriptionGroupTable") {
-        Ok(text) => text,
-        Err(refusal) => {
-            request.responder().refuse_with(&refusal);
-            return Handled::Done;
+    let document = {
+        let groups = &control.state.borrow().groups;
+        let empty =
+            SubscriptionGroupTable { data_version: groups.version(), ..SubscriptionGroupTable::default() };
+        Document {
+            empty: json_dialect::to_vec(&empty),
+            field: "subscriptionGroupTable",
+            total: ("totalGroupNum", groups.len()),
         }
     };
-    let (control, responder) = (control.clone(), request.responder());
-    control.core.env.clone().spawn(Class::Background, async move {
-        let mut left = page.count;
-        let mut some: Vec<_> = {
-            let state = control.state.borrow();
-            let first = state.groups.page(page.from, left.min(ENTRIES_PER_TURN), page.seen);
-            first.into_iter().cloned().collect()
-        };
-        while let Some(last) = some.last().cloned() {
-            some.iter().for_each(|entry| text.entry(&entry.group_name, &**entry));
-            left -= some.len();
-            if !text.fits() {
-                break;
-            }
-            control.core.env.yield_now().await;
-            let state = control.state.borrow();
-            let more = state.groups.after(Some(&last.group_name)).take(left.min(ENTRIES_PER_TURN));
-            some = more.cloned().collect();
-        }
-        text.answer(responder, ("totalGroupNum", total));
-    });
-    Handled::Done
+    let next = move |state: &State, after: Option<&str>, count: usize| match after {
+        None => state.groups.page(page.from, count, page.seen).into_iter().cloned().collect(),
+        after => state.groups.after(after).take(count).cloned().collect(),
+    };
+    table_text::answer(
+        control,
+        request,
+        document,
+        page.count,
+        |one: &SubscriptionGroupConfig| &one.group_name,
+        next,
+    )
 }

@@ -5,14 +5,15 @@
 
 use std::rc::Rc;
 
-use ringmq_io::{Class, Env};
+use ringmq_io::Env;
 use ringmq_wire::headers::GetAllTopicConfigHeader;
-use ringmq_wire::json_dialect::{self, TopicConfigTable};
+use ringmq_wire::json_dialect::{self, TopicConfig, TopicConfigTable};
 
 use super::page::Page;
 use super::queue::bad_header;
-use super::table_text::{ENTRIES_PER_TURN, TableText};
+use super::table_text::{self, Document};
 use crate::control::Control;
+use crate::control::journal::State;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
@@ -22,39 +23,18 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     };
     let most = control.core.config.split_metadata_size as usize;
     let page = Page::of(header.topic_seq, header.max_topic_num, header.data_version, most);
-    let (version, total) = {
-        let state = control.state.borrow();
-        (state.topics.version(), state.topics.len())
-    };
-    let empty =
-        json_dialect::to_vec(&TopicConfigTable { data_version: version, ..TopicConfigTable::default() });
-    let mut text = match TableText::begin(&control.core, &empty, "topicConfigTable") {
-        Ok(text) => text,
-        Err(refusal) => {
-            request.responder().refuse_with(&refusal);
-            return Handled::Done;
+    let document = {
+        let topics = &control.state.borrow().topics;
+        let empty = TopicConfigTable { data_version: topics.version(), ..TopicConfigTable::default() };
+        Document {
+            empty: json_dialect::to_vec(&empty),
+            field: "topicConfigTable",
+            total: ("totalTopicNum", topics.len()),
         }
     };
-    let (control, responder) = (control.clone(), request.responder());
-    control.core.env.clone().spawn(Class::Background, async move {
-        let mut left = page.count;
-        let mut some: Vec<_> = {
-            let state = control.state.borrow();
-            let first = state.topics.page(page.from, left.min(ENTRIES_PER_TURN), page.seen);
-            first.into_iter().cloned().collect()
-        };
-        while let Some(last) = some.last().cloned() {
-            some.iter().for_each(|entry| text.entry(&entry.topic_name, &**entry));
-            left -= some.len();
-            if !text.fits() {
-                break;
-            }
-            control.core.env.yield_now().await;
-            let state = control.state.borrow();
-            let more = state.topics.after(Some(&last.topic_name)).take(left.min(ENTRIES_PER_TURN));
-            some = more.cloned().collect();
-        }
-        text.answer(responder, ("totalTopicNum", total));
-    });
-    Handled::Done
+    let next = move |state: &State, after: Option<&str>, count: usize| match after {
+        None => state.topics.page(page.from, count, page.seen).into_iter().cloned().collect(),
+        after => state.topics.after(after).take(count).cloned().collect(),
+    };
+    table_text::answer(control, request, document, page.count, |one: &TopicConfig| &one.topic_name, next)
 }

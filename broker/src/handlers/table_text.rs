@@ -1,14 +1,14 @@
 //! The JSON text of a long table, made in parts between which other tasks run.
 //!
-//! Owns: the parts of one answer. Invariants: nothing of the table is borrowed between two parts, so it may change meanwhile: an entry that is
-//! there all the time is told once, and the version that is told is that of the beginning, so that who compares versions
+//! Owns: the parts of one answer, and the walk over the table. Invariants: nothing of the table is borrowed between two parts, so it may
+//! change meanwhile: an entry that is there all the time is told once, and the version that is told is that of the beginning, so that who compares versions
 //! asks again. At most `TABLE_TEXTS_MAX` are made at a time. On failure: a text that does not fit a frame is given up as soon as
 //! that shows, and refused with the frame's limit; one more than may be made is SYSTEM_BUSY.
 
 use std::rc::Rc;
 
 use ringmq_io::limits::{FRAME_BYTES_MAX, TABLE_TEXTS_MAX};
-use ringmq_io::{Chunk, Env};
+use ringmq_io::{Chunk, Class, Env};
 use ringmq_transport::ExtentOf;
 use ringmq_wire::Serialization;
 use ringmq_wire::code::response_code;
@@ -16,17 +16,65 @@ use ringmq_wire::encode::begin_response;
 use ringmq_wire::json_dialect;
 use serde::Serialize;
 
+use crate::control::Control;
+use crate::control::journal::State;
 use crate::core::Core;
 use crate::reply::{Refusal, Responder};
+use crate::request::{Handled, Request};
 use crate::under_way::UnderWay;
 
 /// Entries between two yields: some hundred microseconds.
-pub const ENTRIES_PER_TURN: usize = 32;
+const ENTRIES_PER_TURN: usize = 32;
 
 /// A part is not moved when the text grows.
 const PART_BYTES: usize = 64 * 1024;
 
-pub struct TableText<E: Env> {
+/// What the entries go into.
+pub struct Document {
+    /// The whole text without entries.
+    pub empty: Vec<u8>,
+    /// Where they belong in it.
+    pub field: &'static str,
+    /// Of the answer's header: the number of entries of the whole table.
+    pub total: (&'static str, usize),
+}
+
+/// Answers with at most `count` entries. `next` gives some, those behind a name, or the first of them; `name` is an entry's.
+pub fn answer<E: Env, T: Serialize + 'static>(
+    control: &Rc<Control<E>>,
+    request: &Request<'_, '_, E>,
+    document: Document,
+    count: usize,
+    name: fn(&T) -> &str,
+    next: impl Fn(&State, Option<&str>, usize) -> Vec<Rc<T>> + 'static,
+) -> Handled {
+    let responder = request.responder();
+    let mut text = match TableText::begin(&control.core, &document) {
+        Ok(text) => text,
+        Err(refusal) => {
+            responder.refuse_with(&refusal);
+            return Handled::Done;
+        }
+    };
+    let control = control.clone();
+    control.core.env.clone().spawn(Class::Background, async move {
+        let (mut left, mut last) = (count, None::<Rc<T>>);
+        loop {
+            let some = next(&control.state.borrow(), last.as_deref().map(name), left.min(ENTRIES_PER_TURN));
+            some.iter().for_each(|entry| text.entry(name(entry), &**entry));
+            left -= some.len();
+            last = some.last().cloned();
+            if last.is_none() || !text.fits() {
+                break;
+            }
+            control.core.env.yield_now().await;
+        }
+        text.answer(responder, document.total);
+    });
+    Handled::Done
+}
+
+struct TableText<E: Env> {
     parts: Vec<Vec<u8>>,
     bytes: usize,
     /// What follows the entries.
@@ -36,15 +84,14 @@ pub struct TableText<E: Env> {
 }
 
 impl<E: Env> TableText<E> {
-    /// `empty` is the whole document without entries, `field` where they belong.
-    pub fn begin(core: &Rc<Core<E>>, empty: &[u8], field: &str) -> Result<Self, Refusal> {
+    fn begin(core: &Rc<Core<E>>, document: &Document) -> Result<Self, Refusal> {
         let one = UnderWay::begin(core, |counters| &counters.table_texts_now, TABLE_TEXTS_MAX);
         let one = one.map_err(|now| {
             let remark = format!("[RINGMQ_BUSY] {now} lists of topics or groups are being made");
             Refusal::new(response_code::SYSTEM_BUSY, remark)
         })?;
-        let text = String::from_utf8_lossy(empty);
-        let opening = format!("\"{field}\":{{");
+        let text = String::from_utf8_lossy(&document.empty);
+        let opening = format!("\"{}\":{{", document.field);
         let at = text.find(&opening).expect("the document has the field") + opening.len();
         let mut this =
             Self { parts: Vec::new(), bytes: 0, tail: text[at..].to_owned(), is_empty: true, _one: one };
@@ -52,7 +99,7 @@ impl<E: Env> TableText<E> {
         Ok(this)
     }
 
-    pub fn entry(&mut self, name: &str, value: &impl Serialize) {
+    fn entry(&mut self, name: &str, value: &impl Serialize) {
         if !self.is_empty {
             self.put(b",");
         }
@@ -63,7 +110,7 @@ impl<E: Env> TableText<E> {
     }
 
     /// Whether it is worth going on.
-    pub fn fits(&self) -> bool {
+    fn fits(&self) -> bool {
         self.bytes < FRAME_BYTES_MAX
     }
 
@@ -79,8 +126,7 @@ impl<E: Env> TableText<E> {
         self.bytes += bytes.len();
     }
 
-    /// The answer, with the number of entries of the whole table.
-    pub fn answer(mut self, responder: Responder<E>, (field, total): (&str, usize)) {
+    fn answer(mut self, responder: Responder<E>, (field, total): (&str, usize)) {
         let tail = std::mem::take(&mut self.tail);
         self.put(tail.as_bytes());
         let bytes = self.bytes;
