@@ -315,19 +315,23 @@ impl Tables {
 mod tests {
     use super::*;
 
-    #[test]
-    fn changes_replace_entries() {
-        let tables = Tables::new(Placement::new(4, 2), 6);
-        let mut settings = TopicSettings {
+    fn orders(read_queues: u32, write_queues: u32) -> TopicSettings {
+        TopicSettings {
             name: "orders".into(),
-            read_queues: 4,
-            write_queues: 8,
+            read_queues,
+            write_queues,
             perm: PERM_READ | PERM_WRITE,
             sys_flag: 0,
             order: false,
             multi_tag: false,
             once_ms: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn changes_replace_entries() {
+        let tables = Tables::new(Placement::new(4, 2), 6);
+        let mut settings = orders(4, 8);
         tables.apply(TableChange::Topic(settings.clone()));
         let before = tables.topic("orders").unwrap();
         assert_eq!(before.queues_max(), 8);
@@ -345,16 +349,7 @@ mod tests {
     #[test]
     fn a_group_that_is_made_again_has_pulled_nothing() {
         let tables = Tables::new(Placement::new(1, 1), 6);
-        tables.apply(TableChange::Topic(TopicSettings {
-            name: "orders".into(),
-            read_queues: 1,
-            write_queues: 1,
-            perm: PERM_READ | PERM_WRITE,
-            sys_flag: 0,
-            order: false,
-            multi_tag: false,
-            once_ms: 0,
-        }));
+        tables.apply(TableChange::Topic(orders(1, 1)));
         let group = |retries| {
             TableChange::Group(GroupSettings {
                 name: "g".into(),
@@ -390,16 +385,7 @@ mod tests {
     #[test]
     fn what_is_counted_of_a_topic_outlives_a_change_of_it_but_not_the_topic() {
         let tables = Tables::new(Placement::new(1, 1), 6);
-        let mut settings = TopicSettings {
-            name: "orders".into(),
-            read_queues: 1,
-            write_queues: 1,
-            perm: PERM_READ | PERM_WRITE,
-            sys_flag: 0,
-            order: false,
-            multi_tag: false,
-            once_ms: 0,
-        };
+        let mut settings = orders(1, 1);
         let count = |settings: &TopicSettings| {
             tables.apply(TableChange::Topic(settings.clone()));
             let topic = tables.topic("orders").unwrap();
