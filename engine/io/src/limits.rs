@@ -247,8 +247,9 @@ pub const COLD_READS_MAX: usize = 8;
 /// Sealed segments of one shard whose files stay open; more are opened when they are read.
 pub const SEGMENT_FILES_MAX: usize = 128;
 
-/// One read of recovery.
+/// One read of recovery, and how many are under way beside what is looked at.
 pub const SCAN_READ_BYTES: usize = 1024 * 1024;
+pub const SCAN_READS_AHEAD_MAX: usize = 2;
 
 /// One write of recovery, and how many are under way: the device's full rate, since nothing else is to be done.
 pub const REWRITE_BYTES: usize = 2 * 1024 * 1024;

@@ -14,7 +14,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.range.clone()]
     }
 }

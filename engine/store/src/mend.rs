@@ -235,7 +235,7 @@ impl Sought {
         }
         for slot in &checked.slots {
             let position = header.base + u64::from(slot.at);
-            let Ok(record) = RecordView::parse(&checked.bytes[slot.at as usize..][..slot.size as usize])
+            let Ok(record) = RecordView::parse(&checked.bytes()[slot.at as usize..][..slot.size as usize])
             else {
                 continue;
             };

@@ -140,7 +140,7 @@ impl Scrub<'_> {
             self.out.records += 1;
             let at = slot.at as usize;
             let at_segment = (header.base - self.base) as u32 + slot.at;
-            match identity_of(&checked.bytes[at..at + slot.size as usize]) {
+            match identity_of(&checked.bytes()[at..at + slot.size as usize]) {
                 Some(identity) => {
                     self.seen.push(Seen { at: at_segment, size: slot.size, crc: slot.crc, identity });
                 }

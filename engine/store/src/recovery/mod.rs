@@ -254,7 +254,7 @@ impl<E: Env> Walk<'_, E> {
                 match source.batch(self.position, self.epoch, &mut checked).await.map_err(self.io())? {
                     Err(at) => return Ok(at),
                     Ok(header) => {
-                        self.index.batch(&header, &checked.bytes, &checked.slots)?;
+                        self.index.batch(&header, checked.bytes(), &checked.slots)?;
                         if header.kind == Kind::Hole {
                             self.traces(&mut source, header.base, header.end()).await?;
                         }
@@ -293,7 +293,7 @@ impl<E: Env> Walk<'_, E> {
         let begun = self.position;
         let mut since_yield = begun;
         while let Some(header) = ring.batch(self.position, &mut checked) {
-            self.index.batch(&header, &checked.bytes, &checked.slots)?;
+            self.index.batch(&header, checked.bytes(), &checked.slots)?;
             self.epoch = header.epoch;
             self.durable = self.durable.max(header.durable);
             self.batches.push(header.base);

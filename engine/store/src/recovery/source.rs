@@ -9,40 +9,66 @@ use std::future::Future;
 use std::io;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use futures_lite::future::poll_once;
-use ringmq_io::limits::SCAN_READ_BYTES;
+use ringmq_io::limits::{SCAN_READ_BYTES, SCAN_READS_AHEAD_MAX};
 use ringmq_io::{AlignedBuf, Env, File, Region};
 
 use super::table::At;
 use crate::batch::{self, ALIGN, Fault, HEADER_BYTES, Header, LogId, MAGIC, Slot};
+use crate::bytes::Part;
 use crate::ring::{self, HEADER_BLOCK, RingId};
+
+/// Pieces kept of those read: a batch begins in one and ends in another.
+const PIECES: usize = 2;
+
+// Pieces begin where headers may, so a header lies in one.
+const _: () = assert!(SCAN_READ_BYTES.is_multiple_of(ALIGN as usize) && HEADER_BYTES as u64 <= ALIGN);
 
 /// A batch that checks, with its bytes and records.
 #[derive(Default)]
 pub struct Checked {
-    pub bytes: Vec<u8>,
+    /// Where it was read, if one piece has all of it.
+    piece: Option<Part>,
+    /// Otherwise.
+    own: Vec<u8>,
     pub slots: Vec<Slot>,
+}
+
+impl Checked {
+    pub fn bytes(&self) -> &[u8] {
+        self.piece.as_ref().map_or(&self.own, Part::bytes)
+    }
+
+    fn clear(&mut self) {
+        self.piece = None;
+        self.own.clear();
+        self.slots.clear();
+    }
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<AlignedBuf>>>>;
 
-/// A segment file read front to back, the next piece while one is looked at.
+/// A segment file read front to back, the next pieces while one is looked at.
 pub struct SegmentSource<F: File> {
     file: F,
     id: LogId,
     base: u64,
     end: u64,
-    /// The last two pieces read: a batch begins in one and ends in the other.
-    pieces: VecDeque<(u64, AlignedBuf)>,
-    next: Option<(u64, Reading)>,
+    /// The last [`PIECES`] that were read.
+    pieces: VecDeque<(u64, Rc<AlignedBuf>)>,
+    ahead: VecDeque<(u64, Reading)>,
+    /// Memory of a piece that is not needed any more: new memory costs as much as the check of what is read into it.
+    spare: Option<AlignedBuf>,
     /// What was asked for last.
     asked: Vec<u8>,
 }
 
 impl<F: File> SegmentSource<F> {
     pub fn new(file: F, id: LogId, base: u64, bytes: u64) -> Self {
-        Self { file, id, base, end: base + bytes, pieces: VecDeque::new(), next: None, asked: Vec::new() }
+        let (pieces, ahead) = (VecDeque::new(), VecDeque::new());
+        Self { file, id, base, end: base + bytes, pieces, ahead, spare: None, asked: Vec::new() }
     }
 
     pub fn end(&self) -> u64 {
@@ -54,34 +80,53 @@ impl<F: File> SegmentSource<F> {
         position - (position - self.base) % SCAN_READ_BYTES as u64
     }
 
-    fn read(&self, start: u64) -> Reading {
+    fn read(&mut self, start: u64) -> Reading {
         let (file, at) = (self.file.clone(), start - self.base);
         let len = (self.end - start).min(SCAN_READ_BYTES as u64) as usize;
-        Box::pin(async move { file.read_at(at, len).await })
+        let spare = self.spare.take().filter(|spare| spare.len() == len);
+        let buffer = spare.unwrap_or_else(|| AlignedBuf::zeroed(len));
+        Box::pin(async move { file.read_into(at, buffer).await })
     }
 
-    async fn piece(&mut self, start: u64) -> io::Result<&[u8]> {
+    async fn piece(&mut self, start: u64) -> io::Result<&Rc<AlignedBuf>> {
         if !self.pieces.iter().any(|(at, _)| *at == start) {
-            let reading = match self.next.take() {
-                Some((at, reading)) if at == start => reading,
-                _ => self.read(start),
+            let goes_on = self.pieces.back().is_none_or(|(at, _)| *at < start);
+            while self.ahead.front().is_some_and(|(at, _)| *at != start) {
+                self.ahead.pop_front();
+            }
+            let reading = match self.ahead.pop_front() {
+                Some((_, reading)) => reading,
+                None => self.read(start),
             };
             let read = reading.await?;
-            let following = start + SCAN_READ_BYTES as u64;
-            if following < self.end && self.pieces.back().is_none_or(|(at, _)| *at < start) {
-                let mut ahead = self.read(following);
-                // Begun now, awaited when it is wanted. An outcome that is there at once is read again then.
-                if poll_once(&mut ahead).await.is_none() {
-                    self.next = Some((following, ahead));
-                }
+            if self.pieces.len() == PIECES {
+                let oldest = self.pieces.pop_front().expect("it is full");
+                self.spare = Rc::into_inner(oldest.1);
             }
-            if self.pieces.len() == 2 {
-                self.pieces.pop_front();
+            self.pieces.push_back((start, Rc::new(read)));
+            if goes_on {
+                self.read_ahead(start).await;
             }
-            self.pieces.push_back((start, read));
         }
         let piece = self.pieces.iter().find(|(at, _)| *at == start);
         Ok(&piece.expect("read above").1)
+    }
+
+    /// Begins the reads behind a piece. They are awaited when they are wanted.
+    async fn read_ahead(&mut self, start: u64) {
+        while self.ahead.len() < SCAN_READS_AHEAD_MAX {
+            let last = self.ahead.back().map_or(start, |(at, _)| *at);
+            let following = last + SCAN_READ_BYTES as u64;
+            if following >= self.end {
+                return;
+            }
+            let mut reading = self.read(following);
+            // An outcome that is there at once is read again then.
+            if poll_once(&mut reading).await.is_some() {
+                return;
+            }
+            self.ahead.push_back((following, reading));
+        }
     }
 
     /// Bytes at a position; `None` if they reach past the segment.
@@ -118,22 +163,30 @@ impl<F: File> SegmentSource<F> {
         epoch: u32,
         into: &mut Checked,
     ) -> io::Result<Result<Header, At>> {
+        debug_assert!(position.is_multiple_of(ALIGN), "batches begin at multiples of ALIGN");
         let (id, end) = (self.id, self.end);
-        into.bytes.clear();
-        if !self.copy(position, HEADER_BYTES, &mut into.bytes).await? {
+        into.clear();
+        if position + HEADER_BYTES as u64 > end {
             return Ok(Err(At::Absent));
         }
-        let header = match Header::decode(&into.bytes, id, position) {
+        let start = self.piece_of(position);
+        let from = (position - start) as usize;
+        let piece = self.piece(start).await?;
+        let header = match Header::decode(&piece[from..from + HEADER_BYTES], id, position) {
             Ok(header) if header.epoch < epoch => return Ok(Err(At::Absent)),
             Ok(header) if header.end() > end => return Ok(Err(At::Torn)),
             Ok(header) => header,
             Err(fault) => return Ok(Err(at(fault))),
         };
-        let rest = header.needed() - HEADER_BYTES;
-        if !self.copy(position + HEADER_BYTES as u64, rest, &mut into.bytes).await? {
+        let range = from..from + header.needed();
+        if range.end <= piece.len() {
+            into.piece = Some(Part { buffer: Rc::clone(piece), range });
+        } else if !self.copy(position, header.needed(), &mut into.own).await? {
             return Ok(Err(At::Torn));
         }
-        Ok(batch::check(&header, &into.bytes, &mut into.slots).map(|()| header).map_err(at))
+        let Checked { piece, own, slots } = into;
+        let bytes = piece.as_ref().map_or(&own[..], Part::bytes);
+        Ok(batch::check(&header, bytes, slots).map(|()| header).map_err(at))
     }
 
     /// The first intact batch at or behind `from` that begins before `end`.
@@ -231,9 +284,9 @@ impl<R: Region> RingSource<R> {
         if place + header.length as usize > self.bytes as usize {
             return None;
         }
-        into.bytes.clear();
-        self.region.with(head..head + header.needed(), |bytes| into.bytes.extend_from_slice(bytes));
-        batch::check(&header, &into.bytes, &mut into.slots).ok().map(|()| header)
+        into.clear();
+        self.region.with(head..head + header.needed(), |bytes| into.own.extend_from_slice(bytes));
+        batch::check(&header, &into.own, &mut into.slots).ok().map(|()| header)
     }
 
     /// Copies bytes of the log, which have to be in the ring.
