@@ -166,11 +166,15 @@ impl<E: Env> Inner<E> {
     fn depth_ahead(&self, list: &[Expected]) -> Option<usize> {
         let (first, last) = (list.first()?, list.last()?);
         let end = last.position + u64::from(last.size);
-        let depth = self.read_ahead.goes_on(first.position, end)?;
+        let ahead = &self.read_ahead;
+        let known = ahead.goes_on(first.position, end);
+        let mut chunks = (ahead.chunk_of(first.position)..end).step_by(ahead.chunk_bytes() as usize);
+        // Also for a reader that has fallen behind the others, and is taken for a new one: what it wants may still be there.
+        let depth = known.or_else(|| chunks.all(|chunk| ahead.has(chunk)).then_some(0))?;
         let is_ordered = list.is_sorted_by_key(|wanted| wanted.position);
         let bytes: u64 = list.iter().map(|wanted| u64::from(wanted.size)).sum();
         let is_dense = || (end - first.position) / bytes.max(1) < CHUNK_SPARSENESS_MAX;
-        let is_there = || self.read_ahead.has(self.read_ahead.chunk_of(first.position));
+        let is_there = || ahead.has(ahead.chunk_of(first.position));
         (is_ordered && (is_dense() || is_there())).then_some(depth)
     }
 

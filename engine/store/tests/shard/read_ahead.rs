@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::support::{LIMITS, QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
 use ringmq_io::limits::READ_AHEAD_CHUNKS_MAX;
-use ringmq_io::{Class, Env};
+use ringmq_io::{Chunk, Class, Env};
 use ringmq_simenv::{SimEnv, World};
 use ringmq_store::{ReadOutcome, Shard, StoreConfig};
 use ringmq_wire::message::records;
@@ -97,6 +97,35 @@ fn one_that_jumps_about_reads_only_what_it_wants() {
             assert_eq!(records(&bytes).next().unwrap().unwrap().body, body(QUEUES[1].1, offset));
         }
         assert_eq!(shard.stats().chunks_read, 0);
+        shard.shutdown().await.unwrap();
+    });
+}
+
+/// What lies in memory is not read again by itself only because the others are far ahead.
+#[test]
+fn one_that_fell_behind_takes_the_chunks_that_are_still_there() {
+    let world = World::new(14);
+    let host = world.host("broker");
+    world.run(&host, |env| async move {
+        let (_handle, shard, _) = open(&env, &config()).await.unwrap();
+        fill(&shard, 600).await;
+        let chunk_bytes = 512 * 1024;
+        let ahead = shard.queue(QUEUES[0].0, QUEUES[0].1);
+        let mut at = 0;
+        while shard.stats().chunks_read < 6 {
+            let ReadOutcome::Found(plan) = shard.read(ahead, at, &LIMITS, |_| true) else { panic!() };
+            at = plan.next_offset;
+            shard.fetch(plan).await.unwrap();
+        }
+        let behind = shard.queue(QUEUES[1].0, QUEUES[1].1);
+        // In the chunk behind the first, and far from where the other one is.
+        let from = 2 * at / 6;
+        let ReadOutcome::Found(plan) = shard.read(behind, from, &LIMITS, |_| true) else { panic!() };
+        let chunks = shard.fetch(plan).await.unwrap();
+        let is_own =
+            |chunk: &Chunk<_>| matches!(chunk, Chunk::Aligned(buffer, _) if buffer.len() != chunk_bytes);
+        assert!(!chunks.iter().any(is_own), "it was read once more");
+        assert_eq!(shard.stats().chunks_read, 6);
         shard.shutdown().await.unwrap();
     });
 }
