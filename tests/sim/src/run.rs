@@ -103,9 +103,21 @@ async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result
     let handle = open_store(env, config).await.map_err(|error| Failure::from(&error))?;
     let opened = Shard::open(env, &handle.layout, 0).await;
     let (shard, report) = opened.map_err(|error| Failure::from(&error))?;
+    // Now, and not when all is open: the node has said it, and indexes that are sealed from here on know it.
+    told_of_losses(&report, &mut model.borrow_mut());
     let journal = offsets::open(env, &config.data).await;
     let (journal, commits) = journal.map_err(|error| Failure::from(&error))?;
     let mut model = model.borrow_mut();
+    for (queue, name) in QUEUES.iter().enumerate() {
+        let bounds = shard.find_queue(name.topic, name.id).map_or_else(Default::default, |q| shard.bounds(q));
+        model.opened(queue, bounds.min, bounds.max);
+        model.commit_found(queue, commits[queue]);
+    }
+    drop(model);
+    Ok(Node { _handle: handle, shard, journal: Rc::new(journal), report })
+}
+
+fn told_of_losses(report: &RecoveryReport, model: &mut Model) {
     for lost in &report.lost {
         let is_its = |name: &Queue| name.topic == &*lost.topic && name.id == lost.queue_id;
         let Some(queue) = QUEUES.iter().position(is_its) else {
@@ -114,13 +126,6 @@ async fn open(env: &SimEnv, config: &StoreConfig, model: &SharedModel) -> Result
         };
         (lost.first..lost.first + lost.count).for_each(|offset| model.reported(queue, offset));
     }
-    for (queue, name) in QUEUES.iter().enumerate() {
-        let bounds = shard.find_queue(name.topic, name.id).map_or_else(Default::default, |q| shard.bounds(q));
-        model.opened(queue, bounds.min, bounds.max);
-        model.commit_found(queue, commits[queue]);
-    }
-    drop(model);
-    Ok(Node { _handle: handle, shard, journal: Rc::new(journal), report })
 }
 
 /// Reads everything and compares; false if the disk did not let it.

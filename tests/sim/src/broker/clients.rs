@@ -145,16 +145,29 @@ async fn commit(
     }
 }
 
+/// Seconds that a broker has to find that its disk has room again.
+const STALL_TRIES: u32 = 10;
+
 /// Reads everything that a broker has, over a network without faults, and compares. `may_be_latched`: its disk failed while it
 /// started, so that it may refuse even what a new reader's group needs.
 pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_latched: bool) {
     let client = connect(&env, addr, &Rc::default());
     for queue in 0..QUEUES {
         let promised = books.borrow().promised(queue);
-        let (found, end) = match read_all(&client, queue).await {
-            Ok(all) => all,
-            Err(latched) if may_be_latched && latched.contains("latched") => return,
-            Err(refused) => panic!("{refused}"),
+        let mut tries = 0;
+        let (found, end) = loop {
+            match read_all(&client, queue).await {
+                Ok(all) => break all,
+                Err(latched) if may_be_latched && latched.contains("latched") => return,
+                // Its disk was full when it started and has room now, which it has to find by itself.
+                Err(stalled)
+                    if may_be_latched && stalled.contains("goes on by itself") && tries < STALL_TRIES =>
+                {
+                    tries += 1;
+                    env.sleep(Duration::from_secs(1)).await;
+                }
+                Err(refused) => panic!("{refused}"),
+            }
         };
         books.borrow_mut().audit(queue, &promised, &found, end);
         for group in GROUPS {
