@@ -22,6 +22,10 @@ pub struct Queue {
     pub writable: bool,
 }
 
+/// A broker that has just started is known to the name server by then, and a topic that was just made.
+const ROUTE_WITHIN: Duration = Duration::from_secs(20);
+const ROUTE_PAUSE: Duration = Duration::from_millis(20);
+
 /// Topics are made over so many connections at once, as the members of a cluster that starts would.
 const CREATORS: usize = 8;
 
@@ -55,14 +59,14 @@ impl Target {
 
     fn read_route(&mut self, names: &mut Rpc, topic: usize, queues: u32) -> Result<()> {
         let name = self.topics[topic].clone();
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + ROUTE_WITHIN;
         let route = loop {
             match route(names, &name)? {
                 Some(route) if queue_count(&route) >= queues as i64 => break route,
                 _ if Instant::now() > until => {
                     bail!("the name server gives no route with {queues} queues for topic {name}")
                 }
-                _ => std::thread::sleep(Duration::from_millis(20)),
+                _ => std::thread::sleep(ROUTE_PAUSE),
             }
         };
         for broker in array(&route, "brokerDatas") {
@@ -96,11 +100,16 @@ impl Target {
 
 fn create(names: &mut Rpc, topics: &[String], queues: u32) -> Result<()> {
     // It is a topic of every broker that allows auto-creation.
-    let route = route(names, AUTO_CREATE_TOPIC)?.ok_or_else(|| {
-        anyhow!(
-            "no broker has registered topic {AUTO_CREATE_TOPIC}: create the topics yourself and add --no-create"
-        )
-    })?;
+    let until = Instant::now() + ROUTE_WITHIN;
+    let route = loop {
+        match route(names, AUTO_CREATE_TOPIC)? {
+            Some(route) => break route,
+            None if Instant::now() > until => bail!(
+                "no broker has registered topic {AUTO_CREATE_TOPIC}: create the topics yourself and add --no-create"
+            ),
+            None => std::thread::sleep(ROUTE_PAUSE),
+        }
+    };
     for broker in array(&route, "brokerDatas") {
         let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
         std::thread::scope(|scope| {

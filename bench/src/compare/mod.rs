@@ -67,6 +67,9 @@ pub struct CompareArgs {
     /// Measures nothing: writes table and plot anew from the raw figures in the output directory.
     #[arg(long)]
     pub redraw: bool,
+    /// Measures only what the machine can do, and only adds to the results in the output directory what they lack of it.
+    #[arg(long)]
+    pub limits: bool,
 }
 
 /// Everything that a comparison found.
@@ -97,9 +100,7 @@ pub enum Found {
 
 pub fn run(args: &CompareArgs) -> Result<()> {
     if args.redraw {
-        let path = args.out.join("compare.json");
-        let raw = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let results = serde_json::from_slice(&raw).with_context(|| format!("parse {}", path.display()))?;
+        let results = read(&args.out)?;
         write(&args.out, &results)?;
         return plot::draw(&args.out.join("compare.svg"), &results);
     }
@@ -108,6 +109,13 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     let data = args.data.canonicalize()?;
     eprintln!("what the machine can do");
     let limits = Limits::measure(&data, args.server_cpu, args.load_cpu)?;
+    if args.limits {
+        let mut results = read(&args.out)?;
+        results.limits.add(&limits);
+        results.facts.retain(|(name, _)| name != ADDED.0);
+        results.facts.push((ADDED.0.into(), ADDED.1.into()));
+        return write(&args.out, &results);
+    }
     let mut results = Results { facts: facts(), limits, rows: Vec::new() };
     for system in &args.systems {
         let cores = Cores { server: args.server_cpu, load: args.load_cpu, both: *system == System::Ringmq2 };
@@ -126,6 +134,16 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     plot::draw(&args.out.join("compare.svg"), &results)?;
     println!("{}", args.out.join("compare.md").display());
     Ok(())
+}
+
+/// A line of the facts.
+const ADDED: (&str, &str) =
+    ("some of what the machine can do", "measured later, by `ringmq bench compare --limits`");
+
+fn read(out: &Path) -> Result<Results> {
+    let path = out.join("compare.json");
+    let raw = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&raw).with_context(|| format!("parse {}", path.display()))
 }
 
 fn write(out: &Path, results: &Results) -> Result<()> {

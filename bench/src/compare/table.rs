@@ -56,12 +56,28 @@ fn limits(out: &mut String, results: &Results) {
         limits.pauses.0,
         limits.pauses.1,
     );
+    if let Some((p50, p999)) = limits.woken_us {
+        let what = "the same each millisecond, the server's CPU idle before, the client's spinning";
+        let _ = writeln!(out, "| {what} | p50 {p50:.0} us, p99.9 {p999:.0} us |");
+    }
+    if let Some(cpu) = limits.answer_us {
+        let what = "one thread that answers requests on 8 connections with 32 KiB from memory";
+        let _ = writeln!(out, "| {what} | {cpu:.2} us of CPU for 1 KiB |");
+    }
     if let Some([block, group]) = limits.busy_sync_us {
         let _ = writeln!(
             out,
             "| write of 4 KiB, of 512 KiB (direct) + fdatasync while the load's CPU is busy | p50 {:.0}, {:.0} us, p99.9 {:.0}, {:.0} us |",
             block.0, group.0, block.1, group.1,
         );
+    }
+    if let Some(read) = limits.busy_read_gb_s {
+        let _ = writeln!(out, "| sequential direct read while the load's CPU is busy | {read:.2} GB/s |");
+    }
+    if let Some((rate, cpu)) = limits.read_and_send {
+        let what =
+            "one thread that reads the disk (direct, 1 MiB), checks it (crc32c) and writes it to a socket";
+        let _ = writeln!(out, "| {what} | {rate:.2} GB/s, {cpu:.2} us of CPU for 4 KiB |");
     }
 }
 
@@ -203,6 +219,10 @@ mod tests {
                 pauses: (0.1, 1500.0),
                 disk_read_gb_s: 1.0,
                 disk_write_gb_s: 1.0,
+                busy_read_gb_s: Some(0.5),
+                read_and_send: Some((0.5, 2.5)),
+                woken_us: Some((80.0, 1500.0)),
+                answer_us: Some(0.5),
             },
             rows: vec![
                 row("one", System::Apache, Found::Load(report(20.0))),

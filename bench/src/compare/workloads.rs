@@ -57,15 +57,20 @@ struct Run<'a> {
 
 pub fn run(args: &CompareArgs, data: &Path, system: System, cores: Cores, tell: &mut Tell<'_>) -> Result<()> {
     let run = Run { args, data, system, cores };
+    // What keeps one group from running is a row of it, and the others run.
+    let mut group = |name: &str, run: &dyn Fn(&mut Tell<'_>) -> Result<()>| match run(tell) {
+        Ok(()) => Ok(()),
+        Err(error) => tell(name, "its preparation".into(), Err(error)),
+    };
     if !cores.both {
-        run.first_minute(tell)?;
+        group("the first minute", &|tell| run.first_minute(tell))?;
     }
-    run.loads(&ASYNC, Flush::Async, tell)?;
+    group("loads with ASYNC_FLUSH", &|tell| run.loads(&ASYNC, Flush::Async, tell))?;
     if !cores.both {
-        run.loads(&SYNC, Flush::Sync, tell)?;
-        run.cold(tell)?;
-        run.starts(tell)?;
-        run.topics(tell)?;
+        group("loads with SYNC_FLUSH", &|tell| run.loads(&SYNC, Flush::Sync, tell))?;
+        group("cold reads", &|tell| run.cold(tell))?;
+        group("starts", &|tell| run.starts(tell))?;
+        group("many topics", &|tell| run.topics(tell))?;
     }
     Ok(())
 }
@@ -200,7 +205,11 @@ impl Run<'_> {
         let reading = self.spawn(&server, &reader, true)?;
         let written = self.load(&server, &load);
         tell(writer, load, written)?;
-        tell(beside, reader, finish(reading).map(|report| Outcome::Load(Box::new(report))))
+        tell(beside, reader, finish(reading).map(|report| Outcome::Load(Box::new(report))))?;
+        // The newest files: no reader has come to them.
+        let read = log_files(&self.dir()).and_then(|files| limits::read_of(files.rev(), self.cores.server));
+        let facts = read.map(|gb_s| vec![("the disk's own".to_owned(), format!("{gb_s:.2} GB/s"))]);
+        tell("cold pulls", "sequential direct read of the same store".into(), facts.map(Outcome::Facts))
     }
 
     fn starts(&self, tell: &mut Tell<'_>) -> Result<()> {
@@ -296,6 +305,29 @@ fn finish(child: Child) -> Result<Report> {
         bail!("the load failed: {}", text.lines().last().unwrap_or("no message"));
     }
     serde_json::from_slice(&output.stdout).context("read the load's figures")
+}
+
+/// The files of a store that hold messages, oldest first.
+fn log_files(dir: &Path) -> Result<impl DoubleEndedIterator<Item = PathBuf> + use<>> {
+    let mut files = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir)? {
+            let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type()))?;
+            let of_apache = || dir.ends_with("commitlog");
+            match kind? {
+                kind if kind.is_dir() => dirs.push(path),
+                kind if kind.is_file()
+                    && (of_apache() || path.extension().is_some_and(|end| end == "seg")) =>
+                {
+                    files.push(path);
+                }
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    Ok(files.into_iter())
 }
 
 fn first_send(server: &mut Server) -> Result<Outcome> {
