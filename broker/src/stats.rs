@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CoreStats {
     pub put_messages: u64,
+    /// Of their records, as they are stored.
     pub put_bytes: u64,
     pub put_refused: u64,
     /// Delayed messages that wait, reached their queue, could not.

@@ -60,7 +60,7 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     match placed.local.shard.append_batch(placed.queue, &records) {
         Ok(appended) => {
             core.stages.end(&core.env, Stage::Append, began);
-            placed.count(records.len() as u64, body.len() as u64, appended.bytes);
+            placed.count(records.len() as u64, appended.bytes);
             placed.acknowledge(&appended, &traits, traits.unique_key, |pending| {
                 pending.batch = Some(appended.physical_offsets(&records).collect());
             })

@@ -28,7 +28,7 @@ pub(super) fn store<E: Env>(
     let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     match local.timers.add(parts, keys, wait.due_ms) {
         Ok(appended) => {
-            placed.count_put(1, body.len() as u64);
+            placed.count_put(1, appended.bytes);
             placed.acknowledge(&appended, traits, Some(key), |pending| {
                 let broker = &core.identity.broker_name;
                 pending.recall = wait

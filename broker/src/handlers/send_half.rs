@@ -34,7 +34,7 @@ pub(super) fn store<E: Env>(
     let keys = Keys { unique: Some(key), words: traits.keys.unwrap_or_default() };
     match local.halves.add(parts, keys, due_ms) {
         Ok(appended) => {
-            placed.count_put(1, body.len() as u64);
+            placed.count_put(1, appended.bytes);
             placed.acknowledge(&appended, traits, Some(key), |_| {})
         }
         Err(error) => placed.refuse_waiting(error, ""),

@@ -213,7 +213,7 @@ fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     match appended {
         Ok(appended) => {
             core.stages.end(&core.env, Stage::Append, began);
-            placed.count(1, body.len() as u64, appended.bytes);
+            placed.count(1, appended.bytes);
             placed.acknowledge(&appended, &traits, Some(key), |_| {})
         }
         Err(error) => refuse_append(placed, error),
@@ -281,18 +281,19 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
     }
 
     /// Messages were stored in their queue.
-    pub fn count(&self, messages: u64, body_bytes: u64, stored_bytes: u64) {
-        self.count_put(messages, body_bytes);
+    pub fn count(&self, messages: u64, stored_bytes: u64) {
+        self.count_put(messages, stored_bytes);
         // Without an entry of the tables, for the moment that they are behind, it is not known which topic it is.
         if let Some(topic) = self.topic {
             topic.incoming(&self.core.tables.traffic).count(messages, stored_bytes);
         }
     }
 
-    /// Messages were taken; those that wait count for their topic when they reach it.
-    pub fn count_put(&self, messages: u64, body_bytes: u64) {
+    /// Messages were taken; those that wait count for their topic when they reach it. Bytes are those of whole records, as
+    /// RocketMQ counts them (5.5.0 CommitLog#asyncPutMessage).
+    pub fn count_put(&self, messages: u64, stored_bytes: u64) {
         add(&self.core.counters.put_messages, messages);
-        add(&self.core.counters.put_bytes, body_bytes);
+        add(&self.core.counters.put_bytes, stored_bytes);
     }
 
     /// A book did not take the message; `full` goes before the words of one that is full.

@@ -8,8 +8,8 @@ use ringmq_wire::code::request_code as code;
 use ringmq_wire::headers::{PullHeader, SendHeader};
 use ringmq_wire::json_dialect::{
     self, BrokerStats, ConsumeQueue, ConsumeStats, ConsumeStatsList, ConsumeTimeSpans, ConsumerConnection,
-    CorrectionOffsets, GroupList, HaRuntimeInfo, ProducerConnection, ProducerTable, SubscriptionGroupTable,
-    TopicConfig, TopicConfigList, TopicConfigTable, TopicList, TopicStatsTable,
+    CorrectionOffsets, GroupList, HaRuntimeInfo, KvTable, ProducerConnection, ProducerTable,
+    SubscriptionGroupTable, TopicConfig, TopicConfigList, TopicConfigTable, TopicList, TopicStatsTable,
 };
 use serde::de::DeserializeOwned;
 
@@ -437,6 +437,33 @@ fn rates_and_replication_are_told_as_they_are() {
         let system: TopicList = body(&peer, code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER, &[], b"").await.unwrap();
         let is_system = |name: &str| system.topic_list.iter().any(|topic| topic == name);
         assert!(is_system("TBW102") && is_system("broker-a") && !is_system("orders"));
+    });
+}
+
+/// As RocketMQ counts them: whole records, whatever becomes of the message.
+#[test]
+fn sizes_that_are_told_are_those_of_records() {
+    each_seed(SEEDS, |rig| async move {
+        let peer = orders(&rig).await;
+        let delayed = send_header("later", 0, "DELAY\u{1}18\u{2}");
+        assert_eq!(peer.send(delayed, b"waits").await.code, 0);
+        let mut sizes = Vec::new();
+        for (topic, queues) in [("orders", 4), ("rmq_sys_wheel_timer", 2)] {
+            for queue in 0..queues {
+                let queue = queue.to_string();
+                let fields = [("topic", topic), ("queueId", &*queue), ("index", "0"), ("count", "9")];
+                let found: Result<ConsumeQueue, _> =
+                    body(&peer, code::QUERY_CONSUME_QUEUE, &fields, b"").await;
+                let entries = found.map_or_else(|_| Vec::new(), |queue| queue.queue_data);
+                sizes.extend(entries.iter().map(|entry| i64::from(entry.physic_size)));
+            }
+        }
+        assert_eq!(sizes.len(), 13);
+        let total: i64 = sizes.iter().sum();
+        let told: KvTable = body(&peer, code::GET_BROKER_RUNTIME_INFO, &[], b"").await.unwrap();
+        assert_eq!(told.table["putMessageTimesTotal"], "13");
+        assert_eq!(told.table["putMessageSizeTotal"], total.to_string());
+        assert_eq!(told.table["putMessageAverageSize"], (total as f64 / 13.0).to_string());
     });
 }
 
