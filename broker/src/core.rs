@@ -33,6 +33,7 @@ use crate::stages::{Stage, Stages};
 use crate::stats::{CoreStats, Counters};
 use crate::tables::{TableChange, Tables, Topic};
 use crate::transactions::Asked;
+use crate::vip;
 
 /// Messages from other cores handled between two yields.
 const LANE_MESSAGES_PER_TURN: usize = 64;
@@ -564,6 +565,7 @@ impl<E: Env> Core<E> {
             CoreMessage::Answer { ticket, answer } => self.tickets.answer(ticket, *answer),
             CoreMessage::Opened(outcome) => self.lifecycle.peer_opened(from, outcome),
             CoreMessage::Serve => self.lifecycle.serve.signal(),
+            CoreMessage::ListenToo { addr } => vip::share(self, addr),
             CoreMessage::Stop => self.lifecycle.stop.signal(),
             CoreMessage::Stopped(outcome) => self.lifecycle.peer_stopped(from, outcome),
             CoreMessage::Open { .. } => {

@@ -48,6 +48,10 @@ pub enum CoreMessage<X> {
     Opened(Result<(), String>),
     /// Start, core 0 → others: all tables are with you, accept clients.
     Serve,
+    /// Core 0 → others, after `Serve`: I have this port as well, accept clients there too.
+    ListenToo {
+        addr: SocketAddr,
+    },
     /// Core 0 → others: end. Others → core 0: I have ended, with the error if syncing failed.
     Stop,
     Stopped(Result<(), String>),

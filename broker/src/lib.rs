@@ -50,4 +50,5 @@ pub mod timers;
 pub mod traffic;
 pub mod transactions;
 pub mod under_way;
+mod vip;
 pub mod with_room;

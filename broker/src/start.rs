@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use ringmq_io::limits::LANE_MESSAGES_MAX;
 use ringmq_io::sync::Stop;
-use ringmq_io::{Blocks, Env, Lanes, Listener, Mesh, Net, Sharing, deadline};
+use ringmq_io::{Blocks, Class, Env, Lanes, Listener, Mesh, Net, Sharing, deadline};
 use ringmq_store::{OpenError, RetentionConfig, Shard, StoreConfig, StoreHandle, StoreLayout, open_store};
 use ringmq_transport::{ServerConfig, listen_patiently, serve};
 use thiserror::Error;
@@ -29,12 +29,10 @@ use crate::core::{CONTROL_CORE, Core, Identity, OpenShard};
 use crate::hop::{CoreMessage, Hop};
 use crate::pending::Books;
 use crate::placement::Placement;
+use crate::vip;
 
 /// How long core 0 waits at the end for the other cores to sync their shards.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How far the port of the "VIP channel" is below `listenPort`: clients compute it (RocketMQ 5.5.0 MixAll#brokerVIPChannel).
-const VIP_DISTANCE: u16 = 2;
 
 /// What every core is started with.
 #[derive(Clone, Debug)]
@@ -132,6 +130,9 @@ async fn run_first<E: Env>(
     hop.broadcast(|| CoreMessage::Serve);
     core.lifecycle.serve.signal();
     listen_on(&core, listener, vip);
+    if vip_addr.is_none() {
+        env.spawn(Class::Background, vip::take_later(core.clone()));
+    }
     let admin_addr = admin.as_ref().map(Taken::addr);
     if let Some(taken) = admin {
         admin::serve(&control, taken);
@@ -200,29 +201,13 @@ async fn prepare<E: Env>(env: &E, plan: &BrokerPlan) -> Result<Prepared<E>, Star
     let store = open_or_adopt(env, plan).await?;
     let metadata = Metadata::open(env, &metadata_dir(&plan.config)).await?;
     let addr = SocketAddr::new(plan.config.bind_address, plan.config.listen_port);
-    let sharing = if env.cores() > 1 { Sharing::First } else { Sharing::Alone };
-    let listener =
-        listen_patiently(env, addr, sharing).await.map_err(|source| StartError::Listen { addr, source })?;
-    let vip = listen_for_vip(env, &plan.config, sharing).await;
+    let listener = listen_patiently(env, addr, vip::sharing(env)).await;
+    let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
+    let vip = vip::take(env, &plan.config);
     let admin = admin::listen(env, &plan.config)
         .await
         .map_err(|(addr, source)| StartError::Admin { addr, source })?;
     Ok(Prepared { store, metadata, listener, vip, admin })
-}
-
-/// RocketMQ's brokers listen two ports below `listenPort` as well, and clients that were told to use the "VIP channel" (the
-/// dashboard, and old clients, unless they are told not to) know only that port. Everything is served on it. A port that the
-/// system picked is not one that clients could know the neighbours of.
-async fn listen_for_vip<E: Env>(env: &E, config: &BrokerConfig, sharing: Sharing) -> Option<ListenerOf<E>> {
-    let port = config.listen_port.checked_sub(VIP_DISTANCE).filter(|port| *port > 0)?;
-    let addr = SocketAddr::new(config.bind_address, port);
-    match listen_patiently(env, addr, sharing).await {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            tracing::warn!(%addr, %error, "clients with vipChannelEnabled will not find this broker");
-            None
-        }
-    }
 }
 
 /// Without a shard count in the configuration, a store keeps the one it was made with.
