@@ -6,6 +6,8 @@
 mod harness;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -94,6 +96,21 @@ fn listed_by_the_tool(server: &Server) -> (usize, Duration) {
     (String::from_utf8_lossy(&run.stdout).matches("\"department-").count(), began.elapsed())
 }
 
+/// How often something held a core up for over a millisecond, and the longest turn of each, in seconds: for who looks at the output.
+fn stalls(server: &Server) -> String {
+    let mut stream = TcpStream::connect(server.admin()).expect("connect to the admin port");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("send a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let wanted = |line: &&str| {
+        ["ringmq_core_stalls_total{", "ringmq_core_turn_seconds_max{"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    let values = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+    text.lines().filter(wanted).filter_map(values).collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn they_are_registered_listed_and_there_after_a_restart() {
     let _turn = take_turn();
@@ -119,6 +136,7 @@ fn they_are_registered_listed_and_there_after_a_restart() {
         println!(
             "listed by the name server in {names:?}, by {pages} pages of at most {longest:?}, by the tool in {tool:?}"
         );
+        println!("stalls and longest turns so far: {}", stalls(server));
         assert!(names < TOOL && longest < TOOL && tool < TOOL);
     };
     looks(&server);

@@ -30,6 +30,7 @@ pub mod history;
 pub mod hold;
 pub mod hop;
 pub mod lifecycle;
+mod name_map;
 pub mod once;
 pub mod own_message;
 pub mod parked;

@@ -17,6 +17,7 @@ use ringmq_store::{QueueRef, Shard};
 use crate::config::Setting;
 use crate::control::names;
 use crate::filter::Wanted;
+use crate::name_map::NameMap;
 use crate::placement::Placement;
 use crate::traffic::{Pulled, Row, Traffic};
 
@@ -189,9 +190,9 @@ impl Consumers {
 /// The replica.
 pub struct Tables {
     placement: Placement,
-    topics: RefCell<HashMap<Box<str>, Rc<Topic>>>,
-    groups: RefCell<HashMap<Box<str>, Rc<GroupSettings>>>,
-    consumers: RefCell<HashMap<Box<str>, Rc<Consumers>>>,
+    topics: RefCell<NameMap<Rc<Topic>>>,
+    groups: RefCell<NameMap<Rc<GroupSettings>>>,
+    consumers: RefCell<NameMap<Rc<Consumers>>>,
     /// Groups that there have been.
     lives: Cell<u64>,
     broker_permission: Cell<u32>,

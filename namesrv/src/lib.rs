@@ -15,6 +15,7 @@ mod kv;
 mod saver;
 mod settings;
 mod table;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -33,6 +34,7 @@ pub use config::{Applied, ConfigError, NamesrvConfig};
 use kv::KvStore;
 use settings::Settings;
 use table::RouteTable;
+use turns::Turns;
 
 const SILENT_BROKER: &str = "silent broker";
 
@@ -52,6 +54,7 @@ pub struct NameServer<E: Env> {
     settings: Settings<E>,
     table: RefCell<RouteTable>,
     kv: KvStore<E>,
+    lists: Turns,
     /// Requests with a code that a name server does not know.
     not_supported: Cell<u64>,
 }
@@ -100,6 +103,7 @@ pub async fn start<E: Env>(
         settings,
         table: RefCell::default(),
         kv,
+        lists: Turns::default(),
         not_supported: Cell::new(0),
     });
     let server = serve(env, listener, state.clone(), stop.clone(), serving);

@@ -34,6 +34,7 @@ cases! {
     brokers_come_and_go_with_their_connections;
     silent_brokers_are_forgotten(60_000);
     bad_requests_are_refused_with_a_reason;
+    long_lists_are_told_whole;
     topics_and_permissions_are_administered;
     kv_configuration_outlives_a_restart;
     settings_change_at_run_time_and_stay;

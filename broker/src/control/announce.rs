@@ -15,7 +15,7 @@ use ringmq_io::sync::{Event, Watermark};
 use ringmq_store::meta::{NotDurable, Unwilling};
 use ringmq_wire::code::response_code;
 
-use super::Control;
+use super::{CHANGES_PER_TURN, Control};
 use crate::reply::Refusal;
 use crate::tables::TableChange;
 
@@ -55,6 +55,7 @@ impl<E: Env> Control<E> {
     /// The task that publishes; ends when the journal fails.
     pub(super) async fn publish_announcements(self: Rc<Self>) {
         let announcements = &self.announcements;
+        let mut published = 0;
         loop {
             let next = announcements.waiting.borrow().front().map(|(entry, _)| *entry);
             let Some(entry) = next else {
@@ -79,6 +80,10 @@ impl<E: Env> Control<E> {
                 self.registration.all_changed();
             }
             announcements.done.advance(entry);
+            published += 1;
+            if published % CHANGES_PER_TURN == 0 {
+                self.core.env.yield_now().await;
+            }
         }
     }
 }

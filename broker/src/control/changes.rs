@@ -17,6 +17,9 @@ use crate::control_plane::WantedTopic;
 use crate::reply::{Refusal, Responder};
 use crate::tables::TableChange;
 
+/// Topics or groups that are changed, or published, before other tasks run: some 100 us.
+pub const CHANGES_PER_TURN: usize = 32;
+
 /// How long an answer waits for name servers that are up: a client's request times out after 3 s.
 const REGISTRATION_WAIT: Duration = Duration::from_millis(1000);
 

@@ -41,7 +41,7 @@ use ringmq_store::meta::{MetaLog, Unwilling};
 use thiserror::Error;
 
 use announce::Announcements;
-pub use changes::{group_refusal, topic_refusal};
+pub use changes::{CHANGES_PER_TURN, group_refusal, topic_refusal};
 use clients::Clients;
 use journal::{ReplayError, State};
 use leaving::Leaving;

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use ringmq_io::limits::{FRAME_BYTES_MAX, TABLE_TEXTS_MAX};
-use ringmq_io::{Chunk, Class, Env};
-use ringmq_transport::ExtentOf;
+use ringmq_io::{Class, Env};
+use ringmq_transport::Parts;
 use ringmq_wire::Serialization;
 use ringmq_wire::code::response_code;
 use ringmq_wire::encode::begin_response;
@@ -25,9 +25,6 @@ use crate::under_way::UnderWay;
 
 /// Entries between two yields: some hundred microseconds.
 const ENTRIES_PER_TURN: usize = 32;
-
-/// A part is not moved when the text grows.
-const PART_BYTES: usize = 64 * 1024;
 
 /// What the entries go into.
 pub struct Document {
@@ -75,8 +72,7 @@ pub fn answer<E: Env, T: Serialize + 'static>(
 }
 
 struct TableText<E: Env> {
-    parts: Vec<Vec<u8>>,
-    bytes: usize,
+    parts: Parts,
     /// What follows the entries.
     tail: String,
     is_empty: bool,
@@ -93,44 +89,29 @@ impl<E: Env> TableText<E> {
         let text = String::from_utf8_lossy(&document.empty);
         let opening = format!("\"{}\":{{", document.field);
         let at = text.find(&opening).expect("the document has the field") + opening.len();
-        let mut this =
-            Self { parts: Vec::new(), bytes: 0, tail: text[at..].to_owned(), is_empty: true, _one: one };
-        this.put(&text.as_bytes()[..at]);
-        Ok(this)
+        let mut parts = Parts::default();
+        parts.put(&text.as_bytes()[..at]);
+        Ok(Self { parts, tail: text[at..].to_owned(), is_empty: true, _one: one })
     }
 
     fn entry(&mut self, name: &str, value: &impl Serialize) {
         if !self.is_empty {
-            self.put(b",");
+            self.parts.put(b",");
         }
         self.is_empty = false;
-        self.put(&json_dialect::to_vec(&name));
-        self.put(b":");
-        self.put(&json_dialect::to_vec(value));
+        self.parts.put(&json_dialect::to_vec(&name));
+        self.parts.put(b":");
+        self.parts.put(&json_dialect::to_vec(value));
     }
 
     /// Whether it is worth going on.
     fn fits(&self) -> bool {
-        self.bytes < FRAME_BYTES_MAX
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        match self.parts.last_mut() {
-            Some(part) if part.len() + bytes.len() <= part.capacity() => part.extend_from_slice(bytes),
-            _ => {
-                let mut part = Vec::with_capacity(PART_BYTES.max(bytes.len()));
-                part.extend_from_slice(bytes);
-                self.parts.push(part);
-            }
-        }
-        self.bytes += bytes.len();
+        self.parts.bytes() < FRAME_BYTES_MAX
     }
 
     fn answer(mut self, responder: Responder<E>, (field, total): (&str, usize)) {
-        let tail = std::mem::take(&mut self.tail);
-        self.put(tail.as_bytes());
-        let bytes = self.bytes;
-        let body: Vec<Chunk<ExtentOf<E>>> = self.parts.into_iter().map(Chunk::Owned).collect();
+        self.parts.put(self.tail.as_bytes());
+        let bytes = self.parts.bytes();
         responder.answer_with_body(
             |out, opaque| {
                 let code = response_code::SUCCESS;
@@ -138,7 +119,7 @@ impl<E: Env> TableText<E> {
                 writer.ext_int(field, total);
                 writer.finish_with_external_body(bytes)
             },
-            body,
+            self.parts.into_chunks(),
         );
     }
 }

@@ -6,25 +6,26 @@
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env};
-use ringmq_wire::code::response_code;
-use ringmq_wire::json_dialect::{self, SubscriptionGroupList};
+use ringmq_wire::json_dialect::ListReader;
 
 use super::update_group::prepare;
+use super::update_topic::not_understood;
 use crate::control::groups::GroupConfig;
-use crate::control::{Control, group_refusal};
+use crate::control::{CHANGES_PER_TURN, Control, group_refusal};
 use crate::reply::Refusal;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
-    let list: SubscriptionGroupList = match json_dialect::read(request.command.body) {
+    let list = match ListReader::open(request.command.body, "groupConfigList") {
         Ok(list) => list,
         Err(error) => {
-            return request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"));
+            let refusal = not_understood(&error);
+            return request.refuse(refusal.code, &refusal.remark);
         }
     };
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Foreground, async move {
-        match put(&control, list.group_config_list).await {
+        match put(&control, list).await {
             Ok(()) => control.answer_when_settled(responder),
             Err(refusal) => responder.refuse_with(&refusal),
         }
@@ -32,15 +33,18 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     Handled::Done
 }
 
-async fn put<E: Env>(control: &Control<E>, asked: Vec<GroupConfig>) -> Result<(), Refusal> {
-    let mut groups = Vec::with_capacity(asked.len());
-    for group in asked {
+async fn put<E: Env>(control: &Control<E>, mut list: ListReader) -> Result<(), Refusal> {
+    let mut groups = Vec::new();
+    while let Some(group) = list.read_next::<GroupConfig>().map_err(|error| not_understood(&error))? {
         groups.extend(prepare(control, group)?);
         control.core.env.yield_now().await;
     }
-    for group in groups {
+    for (n, group) in groups.into_iter().enumerate() {
         control.room().await?;
         control.put_group(group).map_err(|error| group_refusal(&error))?;
+        if n % CHANGES_PER_TURN == CHANGES_PER_TURN - 1 {
+            control.core.env.yield_now().await;
+        }
     }
     Ok(())
 }

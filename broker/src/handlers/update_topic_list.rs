@@ -8,25 +8,25 @@
 use std::rc::Rc;
 
 use ringmq_io::{Class, Env};
-use ringmq_wire::code::response_code;
-use ringmq_wire::json_dialect::{self, TopicConfigList};
+use ringmq_wire::json_dialect::ListReader;
 
-use super::update_topic::prepare;
+use super::update_topic::{not_understood, prepare};
 use crate::control::topics::TopicConfig;
-use crate::control::{Control, topic_refusal};
+use crate::control::{CHANGES_PER_TURN, Control, topic_refusal};
 use crate::reply::Refusal;
 use crate::request::{Handled, Request};
 
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
-    let list: TopicConfigList = match json_dialect::read(request.command.body) {
+    let list = match ListReader::open(request.command.body, "topicConfigList") {
         Ok(list) => list,
         Err(error) => {
-            return request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"));
+            let refusal = not_understood(&error);
+            return request.refuse(refusal.code, &refusal.remark);
         }
     };
     let (control, responder) = (control.clone(), request.responder());
     control.core.env.clone().spawn(Class::Foreground, async move {
-        match put(&control, list.topic_config_list).await {
+        match put(&control, list).await {
             Ok(()) => control.answer_when_settled(responder),
             Err(refusal) => responder.refuse_with(&refusal),
         }
@@ -34,15 +34,18 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
     Handled::Done
 }
 
-async fn put<E: Env>(control: &Control<E>, asked: Vec<TopicConfig>) -> Result<(), Refusal> {
-    let mut topics = Vec::with_capacity(asked.len());
-    for topic in asked {
+async fn put<E: Env>(control: &Control<E>, mut list: ListReader) -> Result<(), Refusal> {
+    let mut topics = Vec::new();
+    while let Some(topic) = list.read_next::<TopicConfig>().map_err(|error| not_understood(&error))? {
         topics.extend(prepare(control, topic)?);
         control.core.env.yield_now().await;
     }
-    for topic in topics {
+    for (n, topic) in topics.into_iter().enumerate() {
         control.room().await?;
         control.put_topic(topic).map_err(|error| topic_refusal(&error))?;
+        if n % CHANGES_PER_TURN == CHANGES_PER_TURN - 1 {
+            control.core.env.yield_now().await;
+        }
     }
     Ok(())
 }

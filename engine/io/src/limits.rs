@@ -91,7 +91,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 1024;
 pub const META_LOG_BYTES_BEFORE_SNAPSHOT: u64 = 16 * 1024 * 1024;
 
 /// Metadata entries written into a snapshot before the control core looks at its requests again.
-pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 1024;
+pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 256;
 
 const _: () = assert!(RECV_BUFS.is_power_of_two() && RECV_BUFS <= 32768);
 const _: () = assert!(LANE_MESSAGES_MAX.is_power_of_two());
@@ -148,6 +148,12 @@ pub const NAMESRV_BROKERS_MAX: usize = 10_000;
 
 /// Topics that one name server knows, all brokers together: about 300 bytes each besides their routes as text.
 pub const NAMESRV_TOPICS_MAX: usize = 1_000_000;
+
+/// Lists of topics that a name server makes at a time: each has up to a frame of text, 16 MiB. Others wait.
+pub const NAMESRV_LISTS_MAX: usize = 4;
+
+/// Queues of topics that a name server looks at for a list before it looks at other requests: some 200 us.
+pub const NAMESRV_LOOKS_PER_TURN: usize = 256;
 
 /// Names and values of the name server's KV configuration: it is written as a whole on every change, and a namespace
 /// must fit into one frame.

@@ -12,7 +12,7 @@ mod topics;
 use std::rc::Rc;
 
 use ringmq_io::Env;
-use ringmq_transport::{Connection, Flow, FrameRef, Service};
+use ringmq_transport::{Connection, Flow, FrameRef, Parts, Service};
 use ringmq_wire::code::{request_code as ask, response_code};
 use ringmq_wire::encode::{EncodeError, FrameWriter, begin_response};
 use ringmq_wire::headers::FieldError;
@@ -94,10 +94,28 @@ impl<E: Env> Asker<E> {
 
     pub(crate) fn ok_with(&self, header: impl FnOnce(&mut FrameWriter<'_>), body: &[u8]) {
         if let Err(error) = self.put(response_code::SUCCESS, None, header, body) {
-            // Only a table too large for a frame gets here.
-            error!(peer = %self.peer(), %error, "answer does not fit a frame");
-            self.refuse(&Refusal::Code(response_code::SYSTEM_ERROR, error.to_string()));
+            self.too_long(&error);
         }
+    }
+
+    /// Success with a long body.
+    pub(crate) fn ok_parts(&self, body: Parts) {
+        if self.oneway {
+            return;
+        }
+        let mut head = Vec::with_capacity(128);
+        let writer =
+            begin_response(&mut head, Serialization::Json, response_code::SUCCESS, self.opaque, 0, None);
+        match writer.finish_with_external_body(body.bytes()) {
+            Ok(_) => self.conn.write_with_body(|out| out.extend_from_slice(&head), body.into_chunks()),
+            Err(error) => self.too_long(&error),
+        }
+    }
+
+    /// Only a table too large for a frame gets here.
+    fn too_long(&self, error: &EncodeError) {
+        error!(peer = %self.peer(), %error, "answer does not fit a frame");
+        self.refuse(&Refusal::Code(response_code::SYSTEM_ERROR, error.to_string()));
     }
 
     pub(crate) fn ok_remark(&self, remark: &str) {

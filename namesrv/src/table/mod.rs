@@ -19,14 +19,14 @@ use std::time::Duration;
 use ringmq_transport::ConnId;
 use ringmq_wire::json_dialect::{DataVersion, QueueData, TopicQueueMappingInfo};
 
-pub use query::TopicFlag;
+pub use query::{TopicFlag, Which};
 pub use register::{Registration, RegistrationError};
 pub use route::filter_by_zone;
 
 /// The id of a master; other ids are slaves.
 pub const MASTER_ID: i64 = 0;
 
-type Name = Rc<str>;
+pub type Name = Rc<str>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Queues {

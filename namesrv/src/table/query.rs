@@ -1,10 +1,11 @@
 //! Lists of topics, and brokers by cluster and group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use ringmq_wire::json_dialect::{BrokerData, BrokerMemberGroup, ClusterInfo, TopicList};
 
-use super::{Broker, RouteTable};
+use super::{Broker, Name, RouteTable, Topic};
 
 /// Bit of a topic's system flag: it belongs to a unit.
 const UNIT: i32 = 1;
@@ -17,6 +18,24 @@ pub enum TopicFlag {
     Unit,
     UnitSub,
     UnitSubWithoutUnit,
+}
+
+impl TopicFlag {
+    fn is_in(self, flags: i32) -> bool {
+        match self {
+            Self::Unit => flags & UNIT != 0,
+            Self::UnitSub => flags & UNIT_SUB != 0,
+            Self::UnitSubWithoutUnit => flags & UNIT == 0 && flags & UNIT_SUB != 0,
+        }
+    }
+}
+
+/// Which topics a list has.
+#[derive(Clone, Debug)]
+pub enum Which {
+    All,
+    OfCluster(Box<str>),
+    With(TopicFlag),
 }
 
 impl Broker {
@@ -33,7 +52,7 @@ impl Broker {
 
 impl RouteTable {
     pub fn cluster_info(&self) -> ClusterInfo {
-        let names = |names: &BTreeSet<super::Name>| names.iter().map(|n| n.to_string()).collect();
+        let names = |names: &BTreeSet<Name>| names.iter().map(|n| n.to_string()).collect();
         ClusterInfo {
             broker_addr_table: self
                 .brokers
@@ -49,21 +68,35 @@ impl RouteTable {
         BrokerMemberGroup { broker_addrs: addrs, broker_name: name.to_owned(), cluster: cluster.to_owned() }
     }
 
-    pub fn all_topics(&self) -> TopicList {
-        TopicList {
-            broker_addr: None,
-            topic_list: self.topics.keys().map(|topic| topic.to_string()).collect(),
+    /// The names of a list that follow `after`, in order, as far as `most` queues are looked at; and the name to go on behind, if there
+    /// may be more: a cursor that stays good while the table changes.
+    pub fn some_topics(&self, which: &Which, after: Option<&str>, most: usize) -> (Vec<Name>, Option<Name>) {
+        let cluster = match which {
+            Which::OfCluster(cluster) => self.clusters.get(&**cluster),
+            _ => None,
+        };
+        let is_wanted = |topic: &Topic| match which {
+            Which::All => true,
+            Which::OfCluster(_) => {
+                cluster.is_some_and(|brokers| topic.queues.keys().any(|broker| brokers.contains(broker)))
+            }
+            // RocketMQ 5.5.0 RouteInfoManager#getUnitTopics and its neighbours look at the first broker's flag only.
+            Which::With(flag) => {
+                topic.queues.values().next().is_some_and(|queues| flag.is_in(queues.sys_flag))
+            }
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut names, mut looks) = (Vec::new(), 0);
+        for (name, topic) in self.topics.range::<str, _>((from, Bound::Unbounded)) {
+            if is_wanted(topic) {
+                names.push(name.clone());
+            }
+            looks += topic.queues.len();
+            if looks >= most {
+                return (names, Some(name.clone()));
+            }
         }
-    }
-
-    pub fn topics_of_cluster(&self, cluster: &str) -> TopicList {
-        let brokers =
-            self.clusters.get(cluster).into_iter().flatten().filter_map(|name| self.brokers.get(name));
-        let topics: BTreeSet<_> = brokers.flat_map(|broker| &broker.topics).collect();
-        TopicList {
-            broker_addr: None,
-            topic_list: topics.into_iter().map(|topic| topic.to_string()).collect(),
-        }
+        (names, None)
     }
 
     /// 304: the names of clusters and brokers are topics too; and some broker to ask for its own.
@@ -75,18 +108,5 @@ impl RouteTable {
         }
         let broker_addr = self.brokers.values().find_map(|broker| broker.addrs.values().next().cloned());
         TopicList { broker_addr, topic_list: topics.into_iter().collect() }
-    }
-
-    /// RocketMQ 5.5.0 RouteInfoManager#getUnitTopics and its neighbours look at the first broker's flag only.
-    pub fn topics_with(&self, flag: TopicFlag) -> TopicList {
-        let has = |flags: i32| match flag {
-            TopicFlag::Unit => flags & UNIT != 0,
-            TopicFlag::UnitSub => flags & UNIT_SUB != 0,
-            TopicFlag::UnitSubWithoutUnit => flags & UNIT == 0 && flags & UNIT_SUB != 0,
-        };
-        let first =
-            |topic: &super::Topic| topic.queues.values().next().is_some_and(|queues| has(queues.sys_flag));
-        let topics = self.topics.iter().filter(|(_, topic)| first(topic)).map(|(name, _)| name.to_string());
-        TopicList { broker_addr: None, topic_list: topics.collect() }
     }
 }

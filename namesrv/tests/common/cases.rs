@@ -1,8 +1,9 @@
 //! What a name server promises, on every Env. `data` is an empty directory.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
-use ringmq_io::{Env, Net, Sharing};
+use ringmq_io::{Class, Env, Net, Sharing};
 use ringmq_namesrv::{NamesrvConfig, StartError};
 use ringmq_wire::json_dialect::{ClusterInfo, TopicList, TopicRouteData, read};
 
@@ -132,6 +133,31 @@ pub async fn bad_requests_are_refused_with_a_reason<E: Env>(env: E, data: PathBu
     let body = broker.body(&["t", "u"]).encode_compressed();
     client.register_body(&broker, &body, true).await.ok();
     assert!(client.route("u").await.ok().text().contains(broker.addr));
+    running.stop().await;
+}
+
+/// More lists at a time than are made at a time, each in several parts, while another topic comes.
+pub async fn long_lists_are_told_whole<E: Env>(env: E, data: PathBuf) {
+    let running = Running::start(&env, &data, "").await;
+    let names: Vec<String> = (0..3000).map(|n| format!("topic-{n:04}")).collect();
+    let broker = running.client();
+    broker.register(&Broker::default(), &names.iter().map(String::as_str).collect::<Vec<_>>()).await.ok();
+    let told: Rc<RefCell<Vec<Vec<String>>>> = Rc::default();
+    for n in 0..10 {
+        let (told, client) = (told.clone(), running.client());
+        env.spawn(Class::Background, async move {
+            let (code, ext) = if n % 2 == 0 { (206, &[][..]) } else { (224, &[("cluster", "c")][..]) };
+            let list: TopicList = read(client.ask(code, ext, &[]).await.ok().text().as_bytes()).unwrap();
+            told.borrow_mut().push(list.topic_list);
+        });
+    }
+    let queues = r#"{"queueDatas":[{"brokerName":"b","perm":6,"readQueueNums":2,"topicSysFlag":0,"writeQueueNums":2}]}"#;
+    broker.ask(217, &[("topic", "topic-1500-and-a-half")], queues.as_bytes()).await.ok();
+    until(&env, "all lists are told", async || told.borrow().len() == 10).await;
+    for list in told.borrow().iter() {
+        assert!(list.is_sorted());
+        assert!(list.iter().filter(|name| *name != "topic-1500-and-a-half").eq(&names));
+    }
     running.stop().await;
 }
 

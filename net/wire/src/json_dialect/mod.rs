@@ -10,6 +10,7 @@
 //! On failure: a `BodyError` with the byte position, or the name of the field's expected type.
 
 mod de;
+mod list_reader;
 mod parser;
 mod ser;
 mod value;
@@ -31,6 +32,7 @@ use thiserror::Error;
 pub use client::*;
 pub use group::*;
 pub use inspect::*;
+pub use list_reader::ListReader;
 pub use parser::{MAX_DEPTH, MAX_VALUES, parse};
 pub use register::*;
 pub use route::*;

@@ -16,35 +16,43 @@ pub const MAX_VALUES: usize = 4_000_000;
 
 /// Parses a whole body.
 pub fn parse(text: &str) -> Result<Value<'_>, BodyError> {
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, values: 0 };
+    let mut parser = Parser::at(text, 0, 0);
     parser.space();
     let value = parser.value(0)?;
-    parser.space();
-    if parser.at < parser.bytes.len() {
-        return Err(parser.error("something follows the value"));
-    }
+    parser.end()?;
     Ok(value)
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    at: usize,
-    values: usize,
+    pub at: usize,
+    pub values: usize,
 }
 
 type Entries<'a> = Vec<(Key<'a>, Value<'a>)>;
 
 impl<'a> Parser<'a> {
-    fn error(&self, what: &'static str) -> BodyError {
+    /// Goes on where another one stood.
+    pub fn at(text: &'a str, at: usize, values: usize) -> Self {
+        Self { text, bytes: text.as_bytes(), at, values }
+    }
+
+    /// Nothing follows.
+    pub fn end(&mut self) -> Result<(), BodyError> {
+        self.space();
+        if self.at < self.bytes.len() { Err(self.error("something follows the value")) } else { Ok(()) }
+    }
+
+    pub fn error(&self, what: &'static str) -> BodyError {
         BodyError::Syntax { at: self.at, what }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn space(&mut self) {
+    pub fn space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
@@ -55,7 +63,7 @@ impl<'a> Parser<'a> {
         if self.values > MAX_VALUES { Err(self.error("too many values")) } else { Ok(()) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, BodyError> {
+    pub fn value(&mut self, depth: usize) -> Result<Value<'a>, BodyError> {
         self.count()?;
         match self.peek() {
             Some(b'{') => self.map(depth + 1).map(Value::Map),
@@ -93,7 +101,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn enter(&mut self, depth: usize) -> Result<(), BodyError> {
+    pub fn enter(&mut self, depth: usize) -> Result<(), BodyError> {
         if depth > MAX_DEPTH {
             return Err(self.error("nested too deep"));
         }
@@ -103,7 +111,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Steps over what stands between two items; `true` if the list or map ended instead.
-    fn next_or_end(&mut self, end: u8, what: &'static str) -> Result<bool, BodyError> {
+    pub fn next_or_end(&mut self, end: u8, what: &'static str) -> Result<bool, BodyError> {
         self.space();
         match self.peek() {
             Some(b',') => {
@@ -142,19 +150,24 @@ impl<'a> Parser<'a> {
             return Ok(entries);
         }
         loop {
-            let key = self.key(depth)?;
-            self.space();
-            if self.peek() != Some(b':') {
-                return Err(self.error("expected a colon"));
-            }
-            self.at += 1;
-            self.space();
+            let key = self.key_and_colon(depth)?;
             let value = self.value(depth)?;
             entries.push((key, value));
             if self.next_or_end(b'}', "expected a comma or the end of the object")? {
                 return Ok(entries);
             }
         }
+    }
+
+    pub fn key_and_colon(&mut self, depth: usize) -> Result<Key<'a>, BodyError> {
+        let key = self.key(depth)?;
+        self.space();
+        if self.peek() != Some(b':') {
+            return Err(self.error("expected a colon"));
+        }
+        self.at += 1;
+        self.space();
+        Ok(key)
     }
 
     fn key(&mut self, depth: usize) -> Result<Key<'a>, BodyError> {
