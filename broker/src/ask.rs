@@ -17,6 +17,7 @@ use ringmq_transport::{ConnId, OwnedFrame};
 use crate::client_call::{CallFailed, ClientCall};
 use crate::control_plane::WantedTopic;
 use crate::group_queue::GroupQueue;
+use crate::lag_look::{Behind, Place};
 use crate::once::{Earlier, Sought, Verdict};
 use crate::own_message::{OwnMessage, StoredAt};
 use crate::queue_look::{Look, Seen};
@@ -103,6 +104,12 @@ pub enum Question {
         /// Who has pulled how much of them is wanted too.
         group: Option<Box<str>>,
     },
+    /// Of the core of the queues' shards: what a group is behind with that wants these tags codes, if not all.
+    Lag {
+        topic: Box<str>,
+        places: Vec<Place>,
+        tags: Option<Box<[i64]>>,
+    },
     /// Of the core of the queue's shard: what its index has, from an offset on.
     Index {
         topic: Box<str>,
@@ -177,6 +184,7 @@ pub enum Answer {
     QueueEnds(Vec<QueueEnd>, Option<usize>),
     Earliest(Result<Option<i64>, String>),
     Seen(Result<Vec<Seen>, String>),
+    Lag(Result<Vec<Behind>, String>),
     /// With the queue's state; `None` if the queue never had a message.
     Index(Result<Option<(QueueState, Vec<Indexed>)>, String>),
     Created(Result<(), Refusal>),

@@ -358,8 +358,20 @@ impl<E: Env> Core<E> {
     /// Counts messages that came into a topic by another way than a client's send of them.
     pub fn count_incoming(&self, topic: &str, messages: u64, stored_bytes: u64) {
         if let Some(topic) = self.tables.topic(topic) {
-            topic.incoming(&self.tables.traffic).count(messages, stored_bytes);
+            self.count_in(&topic, messages, stored_bytes);
         }
+    }
+
+    /// The same, of a topic of the tables.
+    pub fn count_in(&self, topic: &Topic, messages: u64, stored_bytes: u64) {
+        topic.incoming(&self.tables.traffic).count(messages, stored_bytes);
+        self.counters.record_bytes.note(messages, stored_bytes);
+    }
+
+    /// A message began to wait until then.
+    pub fn count_delay(&self, due_ms: i64) {
+        let wait_ms = (due_ms - self.env.now_ms()).max(0) as u64;
+        self.counters.seconds_of_delay.note(1, wait_ms / 1000);
     }
 
     /// Asks a core, this one included.
@@ -392,6 +404,9 @@ impl<E: Env> Core<E> {
             }
             Question::LookAtQueues { topic, looks, group } => {
                 Answer::Seen(self.look_here(&topic, &looks, group.as_deref()).await)
+            }
+            Question::Lag { topic, places, tags } => {
+                Answer::Lag(self.lag_here(&topic, &places, tags.as_deref()).await)
             }
             Question::Index { topic, queue_id, from, count } => {
                 let found = self.index_here(&topic, queue_id, from, count).await;

@@ -16,6 +16,7 @@
 pub mod ack;
 pub mod admin;
 pub mod ask;
+pub mod buckets;
 pub mod carried;
 pub mod client_call;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod handlers;
 pub mod history;
 pub mod hold;
 pub mod hop;
+pub mod lag_look;
 pub mod lifecycle;
 mod name_map;
 pub mod once;

@@ -120,12 +120,14 @@ impl<E: Env> Core<E> {
         if let Some(wait) = wait {
             let text = waiting_text(&message.properties, &message.topic, message.queue_id, wait);
             let parts = RecordParts { properties: &text, ..parts };
-            return local.timers.add(parts, keys, wait.due_ms).map_err(|error| match error {
+            let added = local.timers.add(parts, keys, wait.due_ms).map_err(|error| match error {
                 AddError::Append(error) => Failed::Append(error),
                 full @ AddError::Full { .. } => {
                     Failed::Refused(Refusal::new(response_code::SYSTEM_ERROR, full.to_string()))
                 }
-            });
+            })?;
+            self.count_delay(wait.due_ms);
+            return Ok(added);
         }
         let queue = self.queue_here(local, &message.topic, message.queue_id);
         let record = NewRecord::new(parts, tag_code(traits.tags), keys).map_err(AppendError::from)?;

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use ringmq_io::{Env, VitalSigns};
 use ringmq_store::ShardStats;
 
+use crate::buckets::Counted;
 use crate::core::Core;
 use crate::stages::Stage;
 use crate::stats::CoreStats;
@@ -25,6 +26,9 @@ pub struct CoreSnapshot {
     /// By what was full.
     pub full: Vec<(&'static str, u64)>,
     pub refused_features: Vec<(&'static str, u64)>,
+    pub record_bytes: Counted,
+    pub seconds_to_commit: Counted,
+    pub seconds_of_delay: Counted,
     pub accepted: u64,
     pub accept_errors: u64,
     pub reader_pauses: u64,
@@ -99,6 +103,9 @@ impl<E: Env> Core<E> {
             unsupported: self.counters.unsupported(),
             full: self.counters.full.counts(),
             refused_features: self.counters.refused_features(),
+            record_bytes: self.counters.record_bytes.counted(),
+            seconds_to_commit: self.counters.seconds_to_commit.counted(),
+            seconds_of_delay: self.counters.seconds_of_delay.counted(),
             accepted: self.transport.accepted.get(),
             accept_errors: self.transport.accept_errors.get(),
             reader_pauses: self.transport.reader_pauses.get(),

@@ -5,6 +5,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use crate::buckets::{Buckets, RecordBytes, SecondsOfDelay, SecondsToCommit};
+
 /// A copy of a core's counters that may cross cores; adds up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CoreStats {
@@ -114,6 +116,11 @@ pub struct Counters {
     pub holds_timed_out: Cell<u64>,
     pub transactions_committed: Cell<u64>,
     pub transactions_rolled_back: Cell<u64>,
+    pub seconds_to_commit: Buckets<SecondsToCommit>,
+    /// Of messages that came into their topics.
+    pub record_bytes: Buckets<RecordBytes>,
+    /// Of messages that began to wait.
+    pub seconds_of_delay: Buckets<SecondsOfDelay>,
     /// Half messages that were asked about too often, or lost to damage.
     pub transactions_given_up: Cell<u64>,
     /// Producers asked.

@@ -14,6 +14,7 @@ use ringmq_io::{Env, deadline};
 use crate::ask::{Answer, Question};
 use crate::control::Control;
 use crate::core::Core;
+use crate::lag_look::Place;
 use crate::snapshot::CoreSnapshot;
 
 /// Messages and bytes.
@@ -40,7 +41,7 @@ pub struct Traffic {
 /// How far a group is behind in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLag {
-    pub queue_id: u32,
+    pub place: Place,
     /// Stored and not committed.
     pub messages: u64,
     /// Given to the group and not committed.
@@ -55,6 +56,8 @@ pub struct Lag {
     pub group: Rc<str>,
     pub topic: Rc<str>,
     pub queues: Vec<QueueLag>,
+    /// When the oldest message was stored that the group has not committed, and that it was not given; `None`: nobody has looked.
+    pub oldest_ms: Option<[Option<i64>; 2]>,
 }
 
 impl Lag {
@@ -87,7 +90,7 @@ pub async fn let_go<E: Env, K: Ord, V>(env: &E, mut map: BTreeMap<K, V>) {
     }
 }
 
-async fn ask<E: Env>(core: &Rc<Core<E>>, of: usize, question: Question) -> Result<Answer, String> {
+pub(super) async fn ask<E: Env>(core: &Rc<Core<E>>, of: usize, question: Question) -> Result<Answer, String> {
     let limit = Duration::from_secs(ADMIN_GATHER_SECS_MAX);
     let answer = deadline(&core.env, limit, core.ask(of, question)).await;
     answer.map_err(|_| format!("core {of} does not answer within {limit:?}"))
@@ -197,6 +200,7 @@ pub async fn lags<E: Env>(control: &Rc<Control<E>>) -> Result<Vec<Lag>, String> 
         let Some(last) = some.last() else {
             let_go(env, ends).await;
             let_go(env, pulls).await;
+            super::lag::look_closer(control, &mut lags).await?;
             return Ok(lags);
         };
         after = Some((last.group.clone(), last.topic.clone()));
@@ -231,7 +235,7 @@ fn some_lags<E: Env>(
             let offset = u64::try_from(*offset).unwrap_or(0);
             let pulled = pulled.get(queue_id).copied().unwrap_or(offset);
             QueueLag {
-                queue_id: *queue_id,
+                place: Place { queue_id: *queue_id, committed: offset, pulled, end },
                 messages: end.saturating_sub(offset),
                 in_flight: pulled.saturating_sub(offset),
                 ready: end.saturating_sub(pulled),
@@ -239,7 +243,7 @@ fn some_lags<E: Env>(
         };
         let queues: Vec<_> = offsets.iter().map(lag).collect();
         queues_seen += queues.len();
-        lags.push(Lag { group: group.clone(), topic: topic.clone(), queues });
+        lags.push(Lag { group: group.clone(), topic: topic.clone(), queues, oldest_ms: None });
         if queues_seen >= ADMIN_ROWS_PER_TURN {
             break;
         }

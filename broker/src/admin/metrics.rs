@@ -13,9 +13,10 @@ use ringmq_wire::version;
 use super::gather::{self, Lag, Moved, breathe, let_go};
 use super::pages::Pages;
 use super::people;
+use super::stored;
 use super::text::{Kind, Text};
+use crate::buckets::MillisToMake;
 use crate::control::{Control, groups, names};
-use crate::snapshot::CoreSnapshot;
 
 /// Name, meaning and value of a family of traffic.
 type Counted = (&'static str, &'static str, fn(&Moved) -> u64);
@@ -37,7 +38,10 @@ pub async fn write<E: Env>(control: &Rc<Control<E>>, by_queue: bool) -> Result<P
     traffic(&mut text, control).await?;
     connections(&mut text, control).await;
     lags(&mut text, control, by_queue).await?;
-    stored(&mut text, &snapshots);
+    let earliest = control.core.earliest_of_all().await;
+    let oldest_ms = earliest.map(|ms| (control.core.env.now_ms() - ms).max(0) as u64);
+    stored::write(&mut text, &snapshots, oldest_ms);
+    control.core.env.yield_now().await;
     super::engine::write(&control.core.env, &mut text, &snapshots).await;
     Ok(text.out)
 }
@@ -56,6 +60,23 @@ fn broker<E: Env>(text: &mut Text, control: &Control<E>) {
         "Stored consumer offsets, one for each group and queue",
     );
     text.sample(&[], state.offsets.len() as u64);
+    for (name, help, made) in [
+        (
+            "rocketmq_topic_create_execution_time_milliseconds",
+            "How long it took to make topics that administrators asked for",
+            &control.made.topics,
+        ),
+        (
+            "rocketmq_consumer_group_create_execution_time_milliseconds",
+            "How long it took to make groups that administrators asked for",
+            &control.made.groups,
+        ),
+    ] {
+        text.family(name, Kind::Histogram, help);
+        for (status, times) in ["success", "failure"].into_iter().zip(made) {
+            text.buckets::<MillisToMake>(&[("invocation_status", status)], &times.counted());
+        }
+    }
     text.family("ringmq_uptime_seconds", Kind::Gauge, "Since the broker was started");
     text.sample(&[], control.core.env.monotonic_ns() / 1_000_000_000);
     text.family("ringmq_metadata_latched", Kind::Gauge, "1: the metadata journal failed, restart the broker");
@@ -95,6 +116,17 @@ async fn traffic<E: Env>(text: &mut Text, control: &Rc<Control<E>>) -> Result<()
             text.sample(&consumed_labels(group, topic), value(moved));
             breathe(env, n).await;
         }
+    }
+    text.family(
+        "rocketmq_send_to_dlq_messages_total",
+        Kind::Counter,
+        "Messages that went to a group's dead letter topic",
+    );
+    let from = Box::<str>::from(names::DLQ_PREFIX);
+    for (n, (topic, moved)) in traffic.incoming.range(from..).enumerate() {
+        let Some(group) = topic.strip_prefix(names::DLQ_PREFIX) else { break };
+        text.sample(&[("consumer_group", group), ("is_system", yes(is_system_group(group)))], moved.messages);
+        breathe(env, n).await;
     }
     let_go(env, traffic.incoming).await;
     let_go(env, traffic.outgoing).await;
@@ -161,6 +193,27 @@ async fn lags<E: Env>(text: &mut Text, control: &Rc<Control<E>>, by_queue: bool)
             breathe(env, n).await;
         }
     }
+    let now = env.now_ms();
+    let ages = [
+        (
+            "rocketmq_consumer_lag_latency_milliseconds",
+            "Age of the oldest message that a group has not committed",
+        ),
+        (
+            "rocketmq_consumer_queueing_latency_milliseconds",
+            "Age of the oldest message that a group was not given",
+        ),
+    ];
+    for (which, (name, help)) in ages.into_iter().enumerate() {
+        text.family(name, Kind::Gauge, help);
+        for (n, lag) in lags.iter().enumerate() {
+            if let Some(oldest) = lag.oldest_ms {
+                let age = oldest[which].map_or(0, |ms| (now - ms).max(0) as u64);
+                text.sample(&consumed_labels(&lag.group, &lag.topic), age);
+            }
+            breathe(env, n).await;
+        }
+    }
     if !by_queue {
         return Ok(());
     }
@@ -168,7 +221,7 @@ async fn lags<E: Env>(text: &mut Text, control: &Rc<Control<E>>, by_queue: bool)
     let mut rows = 0;
     for lag in &lags {
         for queue in &lag.queues {
-            let id = queue.queue_id.to_string();
+            let id = queue.place.queue_id.to_string();
             let labels = [("consumer_group", &*lag.group), ("topic", &*lag.topic), ("queue_id", &*id)];
             text.sample(&labels, queue.messages);
             rows += 1;
@@ -176,13 +229,4 @@ async fn lags<E: Env>(text: &mut Text, control: &Rc<Control<E>>, by_queue: bool)
         }
     }
     Ok(())
-}
-
-fn stored(text: &mut Text, snapshots: &[CoreSnapshot]) {
-    let shards = || snapshots.iter().flat_map(|core| &core.shards);
-    let labels = [("storage_type", "local"), ("storage_medium", "disk")];
-    text.family("rocketmq_storage_size", Kind::Gauge, "Bytes of log that are kept");
-    text.sample(&labels, shards().map(|shard| shard.stats.log_end - shard.stats.log_start).sum());
-    text.family("rocketmq_storage_flush_behind_bytes", Kind::Gauge, "Bytes that are not yet on the device");
-    text.sample(&labels, shards().map(|shard| shard.stats.unsynced_bytes).sum());
 }

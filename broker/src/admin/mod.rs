@@ -12,10 +12,12 @@ mod engine;
 pub(crate) mod gather;
 mod health;
 mod http;
+mod lag;
 mod metrics;
 mod pages;
 mod people;
 mod stats;
+mod stored;
 mod text;
 
 use std::cell::Cell;

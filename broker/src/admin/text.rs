@@ -8,6 +8,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 
 use super::pages::Pages;
+use crate::buckets::{Counted, Scale};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -97,6 +98,16 @@ impl Text {
         let sum = times.mean() * times.len() as f64 / 1e9;
         self.line("_sum", labels, None, format_args!("{sum}"));
         self.line("_count", labels, None, format_args!("{}", times.len()));
+    }
+
+    /// A histogram of RocketMQ's.
+    pub fn buckets<S: Scale>(&mut self, labels: Labels<'_>, counted: &Counted) {
+        for (bound, count) in S::BOUNDS.iter().zip(counted.up_to_each()) {
+            self.line("_bucket", labels, Some(&format!("{bound}.0")), format_args!("{count}"));
+        }
+        self.line("_bucket", labels, Some("+Inf"), format_args!("{}", counted.total()));
+        self.line("_sum", labels, None, format_args!("{}", counted.sum));
+        self.line("_count", labels, None, format_args!("{}", counted.total()));
     }
 
     fn line(&mut self, suffix: &str, labels: Labels<'_>, le: Option<&str>, value: std::fmt::Arguments<'_>) {

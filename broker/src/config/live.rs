@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::{BrokerConfig, REFUSED};
 
 /// Keys that are looked at each time they matter. Sorted.
-pub const LIVE: [&str; 32] = [
+pub const LIVE: [&str; 33] = [
     "autoCreateSubscriptionGroup",
     "autoCreateTopicEnable",
     "brokerPermission",
@@ -23,6 +23,7 @@ pub const LIVE: [&str; 32] = [
     "enableCreateSysGroup",
     "enableMixedMessageType",
     "enablePropertyFilter",
+    "estimateAccumulation",
     "litePullMessageEnable",
     "longPollingEnable",
     "maxMessageSize",

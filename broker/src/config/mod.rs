@@ -178,6 +178,9 @@ keys! {
     max_msgs_num_batch: u32 = "maxMsgsNumBatch", |_| 64;
     default_query_max_num: u32 = "defaultQueryMaxNum", |_| 32;
 
+    /// Of what a group with a tag filter is behind with, the metrics count what it wants.
+    estimate_accumulation: bool = "estimateAccumulation", |_| true;
+
     // Delayed messages.
     message_delay_level: DelayLevels = "messageDelayLevel", |_| {
         DelayLevels::read("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").expect("levels")

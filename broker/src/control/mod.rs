@@ -20,6 +20,7 @@ pub mod groups;
 pub mod journal;
 pub mod leaving;
 pub mod locks;
+pub mod making;
 pub mod names;
 pub mod offsets;
 mod online;
@@ -46,6 +47,7 @@ use clients::Clients;
 use journal::{ReplayError, State};
 use leaving::Leaving;
 use locks::Locks;
+use making::Made;
 use registration::Registration;
 use system_topics::SystemTopics;
 
@@ -110,6 +112,7 @@ pub struct Control<E: Env> {
     pub rates: Rates,
     pub mornings: Cell<Mornings>,
     pub history: History,
+    pub made: Made,
     log: MetaLog<E>,
     last_entry: Cell<u64>,
     entry_at_start: u64,
@@ -164,6 +167,7 @@ impl<E: Env> Control<E> {
             rates: Rates::default(),
             mornings: Cell::default(),
             history: History::default(),
+            made: Made::default(),
             last_entry: Cell::new(log.last_lsn()),
             entry_at_start: log.last_lsn(),
             settings_changed: Cell::new(0),

@@ -29,6 +29,7 @@ pub(super) fn store<E: Env>(
     match local.timers.add(parts, keys, wait.due_ms) {
         Ok(appended) => {
             placed.count_put(1, appended.bytes);
+            core.count_delay(wait.due_ms);
             placed.acknowledge(&appended, traits, Some(key), |pending| {
                 let broker = &core.identity.broker_name;
                 pending.recall = wait

@@ -285,7 +285,7 @@ impl<'a, E: Env> Placed<'a, '_, '_, E> {
         self.count_put(messages, stored_bytes);
         // Without an entry of the tables, for the moment that they are behind, it is not known which topic it is.
         if let Some(topic) = self.topic {
-            topic.incoming(&self.core.tables.traffic).count(messages, stored_bytes);
+            self.core.count_in(topic, messages, stored_bytes);
         }
     }
 

@@ -10,6 +10,7 @@ use ringmq_wire::json_dialect;
 
 use crate::control::attributes::{self, GROUP_ATTRIBUTES};
 use crate::control::groups::GroupConfig;
+use crate::control::making::Kind;
 use crate::control::{Control, group_refusal};
 use crate::reply::Refusal;
 use crate::request::{Handled, Request};
@@ -21,15 +22,12 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
             return request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"));
         }
     };
-    let responder = request.responder();
+    let (responder, making) = (request.responder(), control.making(Kind::Groups));
     let outcome = prepare(control, group).and_then(|group| match group {
         Some(group) => control.put_group(group).map_err(|error| group_refusal(&error)),
         None => Ok(()),
     });
-    match outcome {
-        Ok(()) => control.answer_when_settled(responder),
-        Err(refusal) => responder.refuse_with(&refusal),
-    }
+    control.answer_when_made(responder, making, outcome);
     Handled::Done
 }
 

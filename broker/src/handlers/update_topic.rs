@@ -12,6 +12,7 @@ use ringmq_wire::json_dialect::BodyError;
 
 use super::queue::bad_header;
 use crate::control::attributes::{self, MESSAGE_TYPE, ONCE_WINDOW, RESERVE_TIME, TOPIC_ATTRIBUTES};
+use crate::control::making::Kind;
 use crate::control::topics::{TopicConfig, TopicFilterType};
 use crate::control::{Control, names, topic_refusal};
 use crate::reply::Refusal;
@@ -22,16 +23,13 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
         Ok(header) => header,
         Err(error) => return bad_header(request, &error),
     };
-    let responder = request.responder();
+    let (responder, making) = (request.responder(), control.making(Kind::Topics));
     let outcome =
         asked_for(&header).and_then(|asked| prepare(control, asked)).and_then(|topic| match topic {
             Some(topic) => control.put_topic(topic).map_err(|error| topic_refusal(&error)),
             None => Ok(()),
         });
-    match outcome {
-        Ok(()) => control.answer_when_settled(responder),
-        Err(refusal) => responder.refuse_with(&refusal),
-    }
+    control.answer_when_made(responder, making, outcome);
     Handled::Done
 }
 

@@ -11,6 +11,7 @@ use ringmq_io::{Class, Env};
 use ringmq_wire::json_dialect::ListReader;
 
 use super::update_topic::{not_understood, prepare};
+use crate::control::making::Kind;
 use crate::control::topics::TopicConfig;
 use crate::control::{CHANGES_PER_TURN, Control, topic_refusal};
 use crate::reply::Refusal;
@@ -24,12 +25,10 @@ pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) ->
             return request.refuse(refusal.code, &refusal.remark);
         }
     };
-    let (control, responder) = (control.clone(), request.responder());
+    let (control, responder, making) = (control.clone(), request.responder(), control.making(Kind::Topics));
     control.core.env.clone().spawn(Class::Foreground, async move {
-        match put(&control, list).await {
-            Ok(()) => control.answer_when_settled(responder),
-            Err(refusal) => responder.refuse_with(&refusal),
-        }
+        let outcome = put(&control, list).await;
+        control.answer_when_made(responder, making, outcome);
     });
     Handled::Done
 }

@@ -63,6 +63,10 @@ pub async fn end<E: Env>(core: &Rc<Core<E>>, shard: u16, ending: &Ending) -> Res
         &core.counters.transactions_rolled_back
     };
     add(counter, 1);
+    if ending.commit {
+        let age_ms = (core.env.now_ms() - half.born_timestamp).max(0) as u64;
+        core.counters.seconds_to_commit.note(1, age_ms / 1000);
+    }
     local.acks.until_safe(safe_at).await
 }
 

@@ -13,13 +13,13 @@ const PORT: u16 = 5557;
 
 type SimStream = <<SimEnv as Env>::Net as Net>::Stream;
 
-struct Http {
+pub(crate) struct Http {
     env: SimEnv,
     stream: SimStream,
 }
 
 impl Http {
-    async fn connect(rig: &Rig) -> Self {
+    pub(crate) async fn connect(rig: &Rig) -> Self {
         let addr = SocketAddr::new(rig.addr.ip(), PORT);
         Self { env: rig.env.clone(), stream: rig.env.net().connect(addr).await.expect("the admin port") }
     }
@@ -46,7 +46,7 @@ impl Http {
         }
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.write(&format!("GET {path} HTTP/1.1\r\nHost: broker\r\n\r\n")).await;
         self.answer().await
     }
@@ -58,7 +58,7 @@ impl Http {
 }
 
 /// The value of a sample that has all these texts in its name and labels.
-fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
     let samples = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")));
     let wanted = samples.filter(|line| labels.iter().all(|label| line.contains(label)));
     wanted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()

@@ -15,6 +15,7 @@ mod group_settings;
 mod hop;
 mod journal;
 mod metadata_crashes;
+mod metrics;
 mod once;
 mod pending;
 mod pressure;

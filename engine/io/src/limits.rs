@@ -357,6 +357,13 @@ pub const ADMIN_GATHERS_MAX: usize = 2;
 /// One send of a long answer of the admin port: the kernel copies it in some tens of microseconds, within the turn.
 pub const ADMIN_SEND_ROUND_BYTES_MAX: usize = 256 * 1024;
 
+/// Queues that groups are behind in, of which one scrape finds out how old what waits there is, and how much of it is wanted: two look-ups
+/// in an index each, some tens of milliseconds together. Of further groups that is not told.
+pub const LAG_LOOKS_MAX: usize = 10_000;
+
+/// Entries of a queue's index that a scrape looks at for a group's tags: some 20 us.
+pub const LAG_SAMPLE_MAX: u32 = 1024;
+
 /// Lines of text written, or queues looked at, before the admin port lets others of its core run: some 50 us. With 256 a
 /// scrape of 100,000 queues tripled the time that one send in ten took meanwhile.
 pub const ADMIN_ROWS_PER_TURN: usize = 64;
