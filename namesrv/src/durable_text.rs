@@ -23,7 +23,12 @@ pub async fn read<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<String>> 
         Some(entry) if entry.len == 0 => Ok(Some(String::new())),
         Some(_) => {
             let mapped = disk.map(path).await?;
-            Ok(Some(String::from_utf8_lossy(mapped.bytes()).into_owned()))
+            // What is no text is damage; replacing what cannot be read would make it the new truth.
+            let text = std::str::from_utf8(mapped.bytes()).map_err(|error| {
+                let message = format!("{}: {error}; repair the file or move it away", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            })?;
+            Ok(Some(text.to_owned()))
         }
     }
 }

@@ -32,9 +32,9 @@ pub enum KvError {
 
 type Tables = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The file's form, RocketMQ 5.5.0 KVConfigSerializeWrapper.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// The file's form, RocketMQ 5.5.0 KVConfigSerializeWrapper. One without its table is damaged, not empty.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Stored<T> {
     config_table: T,
 }
@@ -63,9 +63,7 @@ impl<E: Env> KvStore<E> {
         let bytes = entries.sum();
         let tables = Rc::new(RefCell::new(tables));
         let shown = tables.clone();
-        let render = move || {
-            serde_json::to_string(&Stored { config_table: &*shown.borrow() }).expect("maps of text are JSON")
-        };
+        let render = move || text_of(&shown.borrow());
         Ok(Self { tables, bytes: Cell::new(bytes), saver: Saver::new(env, path, render) })
     }
 
@@ -119,4 +117,33 @@ impl<E: Env> KvStore<E> {
 
 fn parse(text: &str) -> Result<Tables, serde_json::Error> {
     serde_json::from_str::<Stored<Tables>>(text).map(|stored| stored.config_table)
+}
+
+fn text_of(tables: &Tables) -> String {
+    serde_json::to_string(&Stored { config_table: tables }).expect("maps of text are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tables_round_trip(tables in btree_map(any::<String>(), btree_map(any::<String>(), any::<String>(), 0..4), 0..4)) {
+            let text = text_of(&tables);
+            prop_assert!(!text.contains('\n'), "the file is padded with line ends");
+            prop_assert_eq!(parse(&(text + "\n\n\n")).unwrap(), tables);
+        }
+
+        #[test]
+        fn any_text_is_understood_or_refused(
+            text in prop_oneof![any::<String>(), r#"\{"configTable":[\{\}\[\]":,a1 n\\u]{0,40}\}"#],
+        ) {
+            if let Ok(tables) = parse(&text) {
+                prop_assert_eq!(parse(&text_of(&tables)).unwrap(), tables);
+            }
+        }
+    }
 }

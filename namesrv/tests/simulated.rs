@@ -142,14 +142,17 @@ fn a_damaged_file_stops_the_start() {
         assert_eq!(put(&running.client(), 1).await.0, 0);
         running.stop().await;
     });
-    host.damage_file("/data/namesrv/kvConfig.json", 3, b"\0\0");
-    world.run(&host, |env| async move {
-        let result = start(&env, NamesrvConfig::new("/data"), ADDR.parse().unwrap(), Stop::new()).await;
-        let message = result.err().expect("no start").to_string();
-        assert!(
-            message.starts_with("name server cannot read its files: /data/namesrv/kvConfig.json: "),
-            "{message}"
-        );
-        assert!(message.ends_with("; repair the file or move it away"), "{message}");
-    });
+    // No JSON, no text, and no table.
+    for damage in [b"\0\0", b"\xc3(", b"mm"] {
+        host.damage_file("/data/namesrv/kvConfig.json", 3, damage);
+        world.run(&host, |env| async move {
+            let result = start(&env, NamesrvConfig::new("/data"), ADDR.parse().unwrap(), Stop::new()).await;
+            let message = result.err().expect("no start").to_string();
+            assert!(
+                message.starts_with("name server cannot read its files: /data/namesrv/kvConfig.json: "),
+                "{message}"
+            );
+            assert!(message.ends_with("; repair the file or move it away"), "{message}");
+        });
+    }
 }
