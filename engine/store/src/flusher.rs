@@ -51,8 +51,12 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
             continue;
         }
         wait_until_due(&inner, interval).await;
-        if let Err(error) = flush_group(&inner).await {
-            inner.latch("segment write", &error.to_string());
+        // Also what a group leaves that ends with a lap of the ring, or is full: it has waited as long.
+        let due = inner.closed.get();
+        while inner.synced.get() < due && !inner.is_latched() {
+            if let Err(error) = flush_group(&inner).await {
+                inner.latch("segment write", &error.to_string());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod files;
+mod flushed;
 mod image;
 mod mended;
 mod mutated;
