@@ -9,7 +9,7 @@
 //! On failure: a latched shard answers SYSTEM_ERROR with the reason; a sync that takes longer than `syncFlushTimeout`
 //! answers FLUSH_DISK_TIMEOUT, as RocketMQ does (stored, not yet safe).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::config::{BrokerConfig, FlushMode};
 use crate::core::Identity;
 use crate::reply::{Refusal, Responder};
 use crate::stages::{Began, Stage, Stages};
+use crate::stats::add;
 
 /// Entries answered between two yields.
 const ANSWERS_PER_TURN: usize = 512;
@@ -99,6 +100,8 @@ pub struct AckQueue<E: Env> {
     first_to_sync: Event,
     sync_flush: bool,
     sync_timeout: Duration,
+    /// Answers that said "stored, but not on disk in time".
+    pub timed_out: Cell<u64>,
     offset_ids: OffsetIds,
     region: String,
     trace_on: bool,
@@ -121,6 +124,7 @@ impl<E: Env> AckQueue<E> {
             first_to_sync: Event::new(),
             sync_flush: config.flush_disk_type == FlushMode::Sync,
             sync_timeout: Duration::from_millis(config.sync_flush_timeout_ms),
+            timed_out: Cell::new(0),
             offset_ids: OffsetIds::new(identity.store_host),
             region: identity.region.clone(),
             trace_on: identity.trace_on,
@@ -179,6 +183,7 @@ impl<E: Env> AckQueue<E> {
             let waited = Duration::from_nanos(self.env.monotonic_ns() - begun);
             let left = self.sync_timeout.saturating_sub(waited);
             if self.sync_flush && left.is_zero() {
+                add(&self.timed_out, 1);
                 let remark = format!("stored, but not on disk after {} ms", waited.as_millis());
                 return Err(Refusal::new(response_code::FLUSH_DISK_TIMEOUT, remark));
             }
@@ -256,6 +261,7 @@ impl<E: Env> AckQueue<E> {
     async fn answer_timed_out(&self) {
         while self.until_first_timeout().is_some_and(|time| time.is_zero()) {
             let Some(entry) = self.synced.borrow_mut().pop_front() else { break };
+            add(&self.timed_out, 1);
             self.answer(entry.pending, response_code::FLUSH_DISK_TIMEOUT);
         }
         self.env.yield_now().await;

@@ -140,6 +140,7 @@ impl<E: Env> Core<E> {
                 Some(error) if patience.is_zero() => {
                     let first = parked.leave().expect("it was there");
                     let remark = format!("[RINGMQ_BUSY] {error}, for {} ms", waited.as_millis());
+                    add(&self.counters.put_refused, 1);
                     first.request.refuse(response_code::SYSTEM_BUSY, &remark);
                 }
                 Some(error) => {

@@ -46,6 +46,8 @@ pub struct ShardSnapshot {
     /// Sends that wait for their acknowledgement, and for room in the ring.
     pub acks_waiting: usize,
     pub parked: usize,
+    /// Sends that were stored, but not on disk in time.
+    pub flush_timeouts: u64,
     pub latched: Option<String>,
 }
 
@@ -90,6 +92,7 @@ impl<E: Env> Core<E> {
                     flush_ns: local.shard.flush_ns(),
                     acks_waiting: local.acks.len(),
                     parked: local.parked.len(),
+                    flush_timeouts: local.acks.timed_out.get(),
                     latched: local.shard.latched().map(|latched| latched.to_string()),
                 })
                 .collect(),

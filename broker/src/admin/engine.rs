@@ -126,6 +126,12 @@ const SHARDS: &[(&str, Kind, &str, OfShard)] = &[
     ("ringmq_shard_acks_waiting", Kind::Gauge, "Sends that wait for their acknowledgement", |s| {
         s.acks_waiting as u64
     }),
+    (
+        "ringmq_shard_flush_timeouts_total",
+        Kind::Counter,
+        "Sends answered as stored, but not on disk within syncFlushTimeout",
+        |s| s.flush_timeouts,
+    ),
     ("ringmq_shard_sends_waiting_for_room", Kind::Gauge, "Sends that wait for room in the ring", |s| {
         s.parked as u64
     }),

@@ -48,6 +48,8 @@ pub(crate) struct HostState {
     /// Off: nothing answers, not even with a reset.
     pub powered: Cell<bool>,
     pub damage: RefCell<Vec<Damage>>,
+    /// What the disk is asked before this time is done after it.
+    pub disk_stalls_until_ns: Cell<u64>,
     /// Region writes until the process is killed within one.
     pub kill_in_region_write: Cell<Option<u64>>,
 }
@@ -63,6 +65,7 @@ impl HostState {
             process: RefCell::new(None),
             powered: Cell::new(true),
             damage: RefCell::default(),
+            disk_stalls_until_ns: Cell::new(0),
             kill_in_region_write: Cell::new(None),
         }
     }
@@ -226,6 +229,13 @@ impl Host {
     pub fn jump_clock(&self, by_ms: i64) {
         self.inner.note(Some(self.state.index), "clock jump", format!("{by_ms} ms"));
         self.state.clock_ms.set(self.state.clock_ms.get() + by_ms);
+    }
+
+    /// The disk does nothing that it is asked from now on until so much time has passed. What it does already is done in time.
+    pub fn stall_disk(&self, time: Duration) {
+        let until = self.inner.sched.now() + time.as_nanos() as u64;
+        self.inner.note(Some(self.state.index), "disk stall", format!("{time:?}"));
+        self.state.disk_stalls_until_ns.set(until);
     }
 
     /// Bytes of the disk, beyond which writes get ENOSPC.

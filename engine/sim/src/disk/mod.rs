@@ -56,6 +56,15 @@ impl Drop for SimDirLock {
 
 impl Process {
     pub(crate) fn disk_latency(&self, bytes: usize) -> Duration {
+        self.usual_latency(bytes) + self.stall_left()
+    }
+
+    fn stall_left(&self) -> Duration {
+        let until = self.host.disk_stalls_until_ns.get();
+        Duration::from_nanos(until.saturating_sub(self.inner.sched.now()))
+    }
+
+    fn usual_latency(&self, bytes: usize) -> Duration {
         let base = self.inner.disk.within(self.host.faults.borrow().disk.latency_us.clone());
         // 2 GB/s on top of the fixed part.
         Duration::from_nanos(base * 1000 + bytes as u64 / 2)
@@ -63,12 +72,12 @@ impl Process {
 
     pub(crate) fn sync_latency(&self) -> Duration {
         let faults = self.host.faults.borrow().disk.clone();
-        let usual = self.disk_latency(0) * 2;
+        let mut latency = self.usual_latency(0) * 2;
         if self.inner.disk.chance(faults.slow_sync) {
             self.event("slow sync", 0, 0);
-            return usual.max(faults.slow_sync_time.mul_f64(self.inner.disk.below(1000) as f64 / 1000.0));
+            latency = latency.max(faults.slow_sync_time.mul_f64(self.inner.disk.below(1000) as f64 / 1000.0));
         }
-        usual
+        latency + self.stall_left()
     }
 }
 
