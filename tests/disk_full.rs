@@ -17,7 +17,7 @@ use harness::{Rings, scratch};
 use ringmq_wire::code::{request_code, response_code};
 use ringmq_wire::json_dialect::{SubscriptionGroupConfig, to_vec};
 
-const DISK_BYTES: u64 = 192 << 20;
+const DISK_BYTES: u64 = 256 << 20;
 const START: Duration = Duration::from_secs(30);
 /// The store looks at the disk each 10 s.
 const NOTICED: Duration = Duration::from_secs(40);

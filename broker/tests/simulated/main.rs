@@ -22,6 +22,7 @@ mod pressure;
 mod registration;
 mod request_reply;
 mod reset_offset;
+mod retention;
 mod send_back;
 mod settings;
 mod sql_filter;

@@ -20,7 +20,7 @@ pub const NAME: &str = "END";
 const FORM: Form = Form { magic: *b"RINGMQEN", version: 1 };
 const BODY: usize = 18;
 
-fn encode(id: LogId, position: u64) -> [u8; BODY] {
+pub(crate) fn encode(id: LogId, position: u64) -> [u8; BODY] {
     let mut body = [0; BODY];
     body[0..8].copy_from_slice(&id.store_id.to_le_bytes());
     body[8..16].copy_from_slice(&position.to_le_bytes());
@@ -28,7 +28,7 @@ fn encode(id: LogId, position: u64) -> [u8; BODY] {
     body
 }
 
-fn decode(id: LogId, body: &[u8]) -> Option<u64> {
+pub(crate) fn decode(id: LogId, body: &[u8]) -> Option<u64> {
     let body: &[u8; BODY] = body.try_into().ok()?;
     let position = u64::from_le_bytes(body[8..16].try_into().expect("8 bytes"));
     (encode(id, position) == *body && position.is_multiple_of(ALIGN)).then_some(position)

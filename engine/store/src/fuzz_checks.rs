@@ -10,8 +10,10 @@ use ringmq_io::BLOCK;
 use ringmq_wire::message;
 
 use crate::batch::{self, ALIGN, Checksum, Fault, HEADER_BYTES, Header, Kind, LogId, Slot, TAGS_BYTES};
+use crate::end;
 use crate::envelope::{self, Form};
 use crate::floor::Floor;
+use crate::manifest::Fixed;
 use crate::meta::record;
 use crate::sealed::format::{self, IndexHeader, Page};
 use crate::state::State;
@@ -119,7 +121,7 @@ fn made_batch(bytes: &[u8]) {
     assert!(matches!(read, Err(Fault::Absent | Fault::Torn)), "bit {bit} flipped unseen");
 }
 
-/// Manifest, shard state and queue floor: the envelope, and the bodies in it.
+/// Manifest, shard state, queue floor and end: the envelope, and the bodies in it.
 pub fn envelope(bytes: &[u8]) {
     const FORM: Form = Form { magic: *b"RINGTEST", version: 1 };
     let path = Path::new("x");
@@ -138,6 +140,14 @@ pub fn envelope(bytes: &[u8]) {
     let id = bytes.first_chunk().map_or(ID, |id| LogId { store_id: u64::from_le_bytes(*id), ..ID });
     if let Some(state) = State::decode(id, bytes) {
         assert_eq!(state.encode(id), bytes);
+    }
+    if let Some(fixed) = Fixed::decode(bytes) {
+        assert_eq!(fixed.encode(), bytes);
+    }
+    let shard = bytes.get(16..18).map_or(ID.shard, |shard| u16::from_le_bytes([shard[0], shard[1]]));
+    if let Some(position) = end::decode(LogId { shard, ..id }, bytes) {
+        assert!(position.is_multiple_of(ALIGN));
+        assert_eq!(end::encode(LogId { shard, ..id }, position), bytes);
     }
 }
 
@@ -290,6 +300,9 @@ mod tests {
         };
         write("envelope", "floor", &floor.encode());
         write("envelope", "state", &state.encode(ID));
+        let fixed = Fixed { store_id: ID.store_id, segment_bytes: 128 << 20, shards: 4 };
+        write("envelope", "manifest", &fixed.encode());
+        write("envelope", "end", &end::encode(ID, 1 << 20));
         let enveloped = envelope::encode(Form { magic: *b"RINGTEST", version: 1 }, b"a body");
         write("envelope", "enveloped", &enveloped[..64]);
         let page = Page {

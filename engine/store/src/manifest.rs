@@ -108,36 +108,44 @@ async fn create<E: Env>(env: &E, config: &StoreConfig, path: &Path) -> Result<u6
         return Err(OpenError::Damaged { path: path.into(), what });
     }
     let store_id = env.random();
-    let mut body = [0; BODY];
-    body[0..8].copy_from_slice(&store_id.to_le_bytes());
-    body[8..16].copy_from_slice(&config.segment_bytes.to_le_bytes());
-    body[16..18].copy_from_slice(&config.shards.to_le_bytes());
+    let body = Fixed { store_id, segment_bytes: config.segment_bytes, shards: config.shards }.encode();
     envelope::replace(env.disk(), FORM, &config.data, NAME, &body).await.map_err(OpenError::io(path))?;
     Ok(store_id)
 }
 
 /// What is fixed when a store is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fixed {
     pub store_id: u64,
     pub segment_bytes: u64,
     pub shards: u16,
 }
 
+impl Fixed {
+    pub fn encode(self) -> [u8; BODY] {
+        let mut body = [0; BODY];
+        body[0..8].copy_from_slice(&self.store_id.to_le_bytes());
+        body[8..16].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        body[16..18].copy_from_slice(&self.shards.to_le_bytes());
+        body
+    }
+
+    /// What it says is looked at by [`check`]: any number may stand there.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let body: &[u8; BODY] = body.try_into().ok()?;
+        let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
+        let shards = u16::from_le_bytes([body[16], body[17]]);
+        Some(Self { store_id: word(0), segment_bytes: word(8), shards })
+    }
+}
+
 /// `None` if there is no manifest.
 pub(crate) async fn read<E: Env>(env: &E, data: &Path) -> Result<Option<Fixed>, OpenError> {
     let path = data.join(NAME);
     let body = envelope::read(env.disk(), FORM, &path).await?;
-    body.map(|body| decode(&path, &body)).transpose()
-}
-
-fn decode(path: &Path, body: &[u8]) -> Result<Fixed, OpenError> {
-    let body: &[u8; BODY] = body.try_into().map_err(|_| OpenError::Damaged {
-        path: path.into(),
-        what: format!("its body has {} bytes instead of {BODY}", body.len()),
-    })?;
-    let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
-    let shards = u16::from_le_bytes([body[16], body[17]]);
-    Ok(Fixed { store_id: word(0), segment_bytes: word(8), shards })
+    let Some(body) = body else { return Ok(None) };
+    let what = || format!("its body has {} bytes instead of {BODY}", body.len());
+    Fixed::decode(&body).map(Some).ok_or_else(|| OpenError::Damaged { path, what: what() })
 }
 
 fn check(config: &StoreConfig, fixed: &Fixed) -> Result<(), OpenError> {
@@ -150,4 +158,48 @@ fn check(config: &StoreConfig, fixed: &Fixed) -> Result<(), OpenError> {
         return Err(OpenError::SegmentBytes { path, found: fixed.segment_bytes, asked });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ringmq_simenv::World;
+
+    proptest! {
+        #[test]
+        fn bodies_round_trip_and_no_two_stores_have_the_same(store_id: u64, segment_bytes: u64, shards: u16, bit in 0usize..BODY * 8) {
+            let fixed = Fixed { store_id, segment_bytes, shards };
+            let mut body = fixed.encode();
+            prop_assert_eq!(Fixed::decode(&body), Some(fixed));
+            prop_assert_eq!(Fixed::decode(&body[..BODY - 1]), None);
+            body[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_ne!(Fixed::decode(&body), Some(fixed));
+        }
+
+        /// Whatever the body says, in an envelope that checks: a store opens as it was made, or is refused with the file's name.
+        #[test]
+        fn a_body_of_any_bytes_opens_as_what_it_says_or_is_refused(
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                (any::<u64>(), 0u16..3).prop_map(|(id, shards)| {
+                    Fixed { store_id: id, segment_bytes: StoreConfig::new("", 1).segment_bytes, shards }.encode().to_vec()
+                }),
+            ],
+        ) {
+            World::simulate(1, move |env| async move {
+                let config = StoreConfig::new("/data", 1);
+                env.disk().create_dir_all(&config.data).await.unwrap();
+                envelope::replace(env.disk(), FORM, &config.data, NAME, &body).await.unwrap();
+                match (open_store(&env, &config).await, Fixed::decode(&body)) {
+                    (Ok(store), Some(fixed)) => {
+                        assert_eq!((fixed.shards, fixed.segment_bytes), (config.shards, config.segment_bytes));
+                        assert_eq!(store.layout.store_id, fixed.store_id);
+                    }
+                    (Ok(_), None) => panic!("opened without a manifest"),
+                    (Err(refused), _) => assert!(refused.to_string().contains("/data"), "{refused}"),
+                }
+            });
+        }
+    }
 }

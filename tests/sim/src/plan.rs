@@ -51,6 +51,8 @@ pub enum RingFate {
     Lost,
     /// Replaced by the one of an earlier life.
     Stale,
+    /// Replaced by the one of another store, with messages of the same queues.
+    Foreign,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +128,7 @@ fn life(rng: &Rng, with_faults: bool, with_rot: bool) -> Life {
     let ring = match rng.below(12) {
         0 => RingFate::Lost,
         1 => RingFate::Stale,
+        2 => RingFate::Foreign,
         _ => RingFate::Kept,
     };
     Life {

@@ -19,6 +19,7 @@ use crate::{broker, dump, offsets};
 /// Each so-manieth seed is a whole broker with its clients, the others the storage of a node.
 const BROKER_SEEDS: u64 = 4;
 const STALE_RING: &str = "/kept.ring";
+const FOREIGN_RING: &str = "/foreign.ring";
 
 /// What a run that kept every promise has put to the test.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,6 +234,7 @@ pub fn run_seed_without(without: &[Fault], seed: u64, bug: Option<Bug>, keep_tra
     let (data, segment_bytes) = (plan.config.data.clone(), plan.config.segment_bytes);
     let model = Rc::new(RefCell::new(Model::new(host.clone(), data, segment_bytes, plan.recycles())));
     let run = Run { world, host, plan, model, bug };
+    run.keep_a_foreign_ring();
     let mut outcome = Outcome::default();
     let lives = run.plan.lives.clone();
     outcome.refused = lives.iter().any(|life| run.life(life, &mut outcome) == Verdict::Refused);
@@ -261,6 +263,30 @@ impl Run<'_> {
             path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm")
         };
         self.host.files().into_iter().map(|(path, _)| path).find(is_ring)
+    }
+
+    /// Puts the ring of another store aside, as it is after a kill, if it is to come into the place of ours.
+    fn keep_a_foreign_ring(&self) {
+        if !self.plan.tmpfs || self.plan.lives.iter().all(|life| life.ring != RingFate::Foreign) {
+            return;
+        }
+        let config = StoreConfig { data: "/other".into(), ..self.plan.config.clone() };
+        let model = Model::new(self.host.clone(), config.data.clone(), config.segment_bytes, true);
+        let model = Rc::new(RefCell::new(model));
+        self.to_its_end(move |env| {
+            let (config, model) = (config.clone(), model.clone());
+            async move {
+                let Ok(node) = open(&env, &config, &model).await else { panic!("no fault, no damage") };
+                for queue in (0..QUEUES.len()).cycle().take(30) {
+                    assert!(clients::send(&env, &node.shard, &model, queue, None).await, "takes no message");
+                }
+            }
+        });
+        let ring = self.ring().expect("a store that was not closed leaves its ring");
+        assert!(self.host.copy_file(&ring, FOREIGN_RING) && self.host.remove_file(&ring));
+        for (path, _) in self.host.files().into_iter().filter(|(path, _)| path.starts_with("/other")) {
+            self.host.remove_file(path);
+        }
     }
 
     fn life(&self, life: &Life, outcome: &mut Outcome) -> Verdict {
@@ -336,6 +362,7 @@ impl Run<'_> {
                 RingFate::Kept => {}
                 RingFate::Lost => ring_lost = host.remove_file(&ring),
                 RingFate::Stale => ring_lost = host.copy_file(STALE_RING, &ring),
+                RingFate::Foreign => ring_lost = host.copy_file(FOREIGN_RING, &ring),
             }
         }
         // A flush begins at most an interval after the append; writing and syncing take their time.
