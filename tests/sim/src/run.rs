@@ -339,6 +339,8 @@ impl Run<'_> {
 
     /// What a failure to open means.
     fn judge(&self, opened: &RefCell<Opened>) -> Verdict {
+        // A start may meet what a misdirected write of its own has just hit.
+        self.model.borrow_mut().look_for_damage();
         match &*opened.borrow() {
             Opened::NotYet | Opened::Serving => Verdict::GoesOn,
             Opened::Failed(failure) => failure.judge(&self.model.borrow().damages),
