@@ -4,6 +4,7 @@ use ringmq_io::Env;
 use ringmq_wire::code::response_code;
 use ringmq_wire::json_dialect::{self, CheckClientConfig};
 
+use super::queue::bad_body;
 use crate::control::Control;
 use crate::filter;
 use crate::request::{Handled, Request};
@@ -11,9 +12,7 @@ use crate::request::{Handled, Request};
 pub fn handle<E: Env>(control: &Control<E>, request: &Request<'_, '_, E>) -> Handled {
     let check: CheckClientConfig = match json_dialect::read(request.command.body) {
         Ok(check) => check,
-        Err(error) => {
-            return request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"));
-        }
+        Err(error) => return bad_body(request, &error),
     };
     let subscription = &check.subscription_data;
     if subscription.is_tags() {

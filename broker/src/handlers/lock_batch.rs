@@ -7,6 +7,7 @@ use ringmq_io::limits::{BROKER_NAME_BYTES_MAX, CLIENT_ID_BYTES_MAX, QUEUES_PER_L
 use ringmq_wire::code::response_code;
 use ringmq_wire::json_dialect::{self, LockBatch, LockBatchAnswer, MessageQueue};
 
+use super::queue::bad_body;
 use crate::control::Control;
 use crate::control::locks::LockedQueue;
 use crate::control::names;
@@ -34,9 +35,8 @@ pub(super) fn locked(queue: MessageQueue) -> LockedQueue {
 
 /// The body of 41 and 42, within its limits.
 pub(super) fn read<E: Env>(request: &Request<'_, '_, E>) -> Result<LockBatch, Handled> {
-    let batch: LockBatch = json_dialect::read(request.command.body).map_err(|error| {
-        request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"))
-    })?;
+    let batch: LockBatch =
+        json_dialect::read(request.command.body).map_err(|error| bad_body(request, &error))?;
     // What is kept of a request that nobody checks would only fill memory.
     names::check_group(&batch.consumer_group)
         .map_err(|error| request.refuse(response_code::INVALID_PARAMETER, &error.to_string()))?;

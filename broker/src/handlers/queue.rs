@@ -10,6 +10,7 @@ use ringmq_wire::Serialization;
 use ringmq_wire::code::response_code;
 use ringmq_wire::encode::begin_response;
 use ringmq_wire::headers::FieldError;
+use ringmq_wire::json_dialect::BodyError;
 
 use crate::core::Core;
 use crate::reply::{Refusal, Responder};
@@ -45,6 +46,16 @@ pub fn locate<E: Env>(
 /// Refuses a header that cannot be read, as RocketMQ does with its decoder's text.
 pub fn bad_header<E: Env>(request: &Request<'_, '_, E>, error: &FieldError) -> Handled {
     request.refuse(response_code::SYSTEM_ERROR, &error.to_string())
+}
+
+pub fn bad_body<E: Env>(request: &Request<'_, '_, E>, error: &BodyError) -> Handled {
+    let refusal = not_understood(error);
+    request.refuse(refusal.code, &refusal.remark)
+}
+
+/// Of a body that is read bit by bit.
+pub fn not_understood(error: &BodyError) -> Refusal {
+    Refusal::new(response_code::SYSTEM_ERROR, format!("body not understood: {error}"))
 }
 
 /// Answers with one number.

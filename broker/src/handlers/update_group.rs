@@ -8,6 +8,7 @@ use ringmq_io::Env;
 use ringmq_wire::code::response_code;
 use ringmq_wire::json_dialect;
 
+use super::queue::bad_body;
 use crate::control::attributes::{self, GROUP_ATTRIBUTES};
 use crate::control::groups::GroupConfig;
 use crate::control::making::Kind;
@@ -18,9 +19,7 @@ use crate::request::{Handled, Request};
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
     let group: GroupConfig = match json_dialect::read(request.command.body) {
         Ok(group) => group,
-        Err(error) => {
-            return request.refuse(response_code::SYSTEM_ERROR, &format!("body not understood: {error}"));
-        }
+        Err(error) => return bad_body(request, &error),
     };
     let (responder, making) = (request.responder(), control.making(Kind::Groups));
     let outcome = prepare(control, group).and_then(|group| match group {

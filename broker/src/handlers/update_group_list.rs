@@ -8,8 +8,8 @@ use std::rc::Rc;
 use ringmq_io::{Class, Env};
 use ringmq_wire::json_dialect::ListReader;
 
+use super::queue::{bad_body, not_understood};
 use super::update_group::prepare;
-use super::update_topic::not_understood;
 use crate::control::groups::GroupConfig;
 use crate::control::making::Kind;
 use crate::control::{CHANGES_PER_TURN, Control, group_refusal};
@@ -19,10 +19,7 @@ use crate::request::{Handled, Request};
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
     let list = match ListReader::open(request.command.body, "groupConfigList") {
         Ok(list) => list,
-        Err(error) => {
-            let refusal = not_understood(&error);
-            return request.refuse(refusal.code, &refusal.remark);
-        }
+        Err(error) => return bad_body(request, &error),
     };
     let (control, responder, making) = (control.clone(), request.responder(), control.making(Kind::Groups));
     control.core.env.clone().spawn(Class::Foreground, async move {

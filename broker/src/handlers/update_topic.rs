@@ -8,7 +8,6 @@ use std::rc::Rc;
 use ringmq_io::Env;
 use ringmq_wire::code::response_code;
 use ringmq_wire::headers::CreateTopicHeader;
-use ringmq_wire::json_dialect::BodyError;
 
 use super::queue::bad_header;
 use crate::control::attributes::{self, MESSAGE_TYPE, ONCE_WINDOW, RESERVE_TIME, TOPIC_ATTRIBUTES};
@@ -48,11 +47,6 @@ fn asked_for(header: &CreateTopicHeader<'_>) -> Result<TopicConfig, Refusal> {
 
 fn failed(error: attributes::AttributeError) -> Refusal {
     Refusal::new(response_code::SYSTEM_ERROR, error.to_string())
-}
-
-/// The body of a list of topics, or of groups.
-pub(super) fn not_understood(error: &BodyError) -> Refusal {
-    Refusal::new(response_code::SYSTEM_ERROR, format!("body not understood: {error}"))
 }
 
 fn is_of_group(topic: &str) -> bool {

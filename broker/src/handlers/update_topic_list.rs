@@ -10,7 +10,8 @@ use std::rc::Rc;
 use ringmq_io::{Class, Env};
 use ringmq_wire::json_dialect::ListReader;
 
-use super::update_topic::{not_understood, prepare};
+use super::queue::{bad_body, not_understood};
+use super::update_topic::prepare;
 use crate::control::making::Kind;
 use crate::control::topics::TopicConfig;
 use crate::control::{CHANGES_PER_TURN, Control, topic_refusal};
@@ -20,10 +21,7 @@ use crate::request::{Handled, Request};
 pub fn handle<E: Env>(control: &Rc<Control<E>>, request: &Request<'_, '_, E>) -> Handled {
     let list = match ListReader::open(request.command.body, "topicConfigList") {
         Ok(list) => list,
-        Err(error) => {
-            let refusal = not_understood(&error);
-            return request.refuse(refusal.code, &refusal.remark);
-        }
+        Err(error) => return bad_body(request, &error),
     };
     let (control, responder, making) = (control.clone(), request.responder(), control.making(Kind::Topics));
     control.core.env.clone().spawn(Class::Foreground, async move {

@@ -118,13 +118,6 @@ pub struct SubscriptionGroupTable {
     pub subscription_group_table: BTreeMap<String, SubscriptionGroupConfig>,
 }
 
-/// Body of 225.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct SubscriptionGroupList {
-    pub group_config_list: Vec<SubscriptionGroupConfig>,
-}
-
 /// Answer to 300.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
