@@ -55,7 +55,7 @@ pub(super) fn beside_a_busy_thread<R>(cpu: usize, work: impl FnOnce() -> Result<
 }
 
 /// Looks at the clock without a break and notes how far its steps are.
-pub(super) fn watch_clock(cpu: usize) -> Result<(f64, f64)> {
+fn watch_clock(cpu: usize) -> Result<(f64, f64)> {
     pin(cpu)?;
     let (began, mut last) = (Instant::now(), Instant::now());
     let (mut paused, mut longest) = (Duration::ZERO, Duration::ZERO);

@@ -39,7 +39,7 @@ impl Aligned {
     }
 }
 
-pub(super) fn direct(path: &Path) -> Result<File> {
+fn direct(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -61,33 +61,26 @@ pub(super) fn sequential_write(path: &Path) -> Result<f64> {
     Ok(gb_s(READ_BYTES, began.elapsed()))
 }
 
-pub(super) fn sequential_read(path: &Path) -> Result<f64> {
-    let file = direct(path)?;
-    let mut chunk = Aligned::new(CHUNK);
+/// A sequential direct read of files, up to 2 GiB of them: GB/s.
+pub(super) fn sequential_read(paths: impl Iterator<Item = PathBuf>) -> Result<f64> {
+    let (mut chunk, mut total) = (Aligned::new(CHUNK), 0);
     let began = Instant::now();
-    for i in 0..READ_BYTES / CHUNK {
-        file.read_exact_at(chunk.bytes(), (i * CHUNK) as u64)?;
+    for path in paths {
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(&path)?;
+        let pieces = file.metadata()?.len() as usize / CHUNK;
+        for i in 0..pieces.min((2 * READ_BYTES - total) / CHUNK) {
+            file.read_exact_at(chunk.bytes(), (i * CHUNK) as u64)?;
+            total += CHUNK;
+        }
     }
-    Ok(gb_s(READ_BYTES, began.elapsed()))
+    anyhow::ensure!(total > 0, "there are no files of {CHUNK} bytes");
+    Ok(gb_s(total, began.elapsed()))
 }
 
-/// A sequential direct read of the files that `paths` gives, up to 2 GiB of them: what the disk does with what has lain there
-/// for a while. What was just written may still be in a cache of the host's.
+/// What the disk does, asked by a thread on `cpu`, with what has lain there for a while. What was just written may still be in a
+/// cache of the host's.
 pub fn read_of(paths: impl Iterator<Item = PathBuf> + Send, cpu: usize) -> Result<f64> {
-    on_cpu(cpu, move || {
-        let (mut chunk, mut total) = (Aligned::new(CHUNK), 0);
-        let began = Instant::now();
-        for path in paths {
-            let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(&path)?;
-            let pieces = file.metadata()?.len() as usize / CHUNK;
-            for i in 0..pieces.min((2 * READ_BYTES - total) / CHUNK) {
-                file.read_exact_at(chunk.bytes(), (i * CHUNK) as u64)?;
-                total += CHUNK;
-            }
-        }
-        anyhow::ensure!(total > 0, "the store has no files of {CHUNK} bytes");
-        Ok(gb_s(total, began.elapsed()))
-    })
+    on_cpu(cpu, move || sequential_read(paths))
 }
 
 pub(super) fn read_and_send(path: &Path, server_cpu: usize, load_cpu: usize) -> Result<(f64, f64)> {

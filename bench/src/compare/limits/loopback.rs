@@ -28,18 +28,24 @@ pub(super) fn swallow(stream: &mut TcpStream) -> Result<usize> {
     }
 }
 
+/// Gives one client each KiB back, until it has enough.
+fn echo(listener: &TcpListener) -> Result<()> {
+    let (mut client, _) = listener.accept()?;
+    client.set_nodelay(true)?;
+    let mut message = [0; 1024];
+    while client.read_exact(&mut message).is_ok() {
+        client.write_all(&message)?;
+    }
+    Ok(())
+}
+
 pub(super) fn loopback(server_cpu: usize, load_cpu: usize) -> Result<(f64, (f64, f64))> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     // Echoes the first connection, swallows the second.
     let server = std::thread::spawn(move || -> Result<usize> {
         pin(server_cpu)?;
-        let (mut echo, _) = listener.accept()?;
-        echo.set_nodelay(true)?;
-        let mut message = [0; 1024];
-        while echo.read_exact(&mut message).is_ok() {
-            echo.write_all(&message)?;
-        }
+        echo(&listener)?;
         let (mut sink, _) = listener.accept()?;
         swallow(&mut sink)
     });
@@ -72,13 +78,7 @@ pub(super) fn woken(server_cpu: usize, load_cpu: usize) -> Result<(f64, f64)> {
     let addr = listener.local_addr()?;
     let server = std::thread::spawn(move || -> Result<()> {
         pin(server_cpu)?;
-        let (mut echo, _) = listener.accept()?;
-        echo.set_nodelay(true)?;
-        let mut message = [0; 1024];
-        while echo.read_exact(&mut message).is_ok() {
-            echo.write_all(&message)?;
-        }
-        Ok(())
+        echo(&listener)
     });
     let times = on_cpu(load_cpu, || {
         let mut echo = TcpStream::connect(addr)?;

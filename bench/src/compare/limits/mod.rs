@@ -64,8 +64,10 @@ pub struct Limits {
 impl Limits {
     pub fn measure(dir: &Path, server_cpu: usize, load_cpu: usize) -> Result<Self> {
         let file = dir.join("limits");
-        let (disk_write_gb_s, disk_read_gb_s) = (sequential_write(&file)?, sequential_read(&file)?);
-        let busy_read = || beside_a_busy_thread(load_cpu, || sequential_read(&file));
+        let disk_write_gb_s = sequential_write(&file)?;
+        let read = || sequential_read(std::iter::once(file.clone()));
+        let disk_read_gb_s = read()?;
+        let busy_read = || beside_a_busy_thread(load_cpu, read);
         let busy_read_gb_s = Some(on_cpu(server_cpu, busy_read)?);
         let read_and_send = Some(read_and_send(&file, server_cpu, load_cpu)?);
         let both = || Ok::<_, anyhow::Error>((syncs(&file, BLOCK)?, syncs(&file, GROUP)?));
@@ -92,9 +94,7 @@ impl Limits {
             read_and_send,
         })
     }
-}
 
-impl Limits {
     /// Takes what is not known here.
     pub fn add(&mut self, other: &Self) {
         self.woken_us = self.woken_us.or(other.woken_us);
