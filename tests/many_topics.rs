@@ -6,8 +6,6 @@
 mod harness;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -98,10 +96,7 @@ fn listed_by_the_tool(server: &Server) -> (usize, Duration) {
 
 /// How often something held a core up for over a millisecond, and the longest turn of each, in seconds: for who looks at the output.
 fn stalls(server: &Server) -> String {
-    let mut stream = TcpStream::connect(server.admin()).expect("connect to the admin port");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("send a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
+    let text = server.ask_admin("/metrics");
     let wanted = |line: &&str| {
         ["ringmq_core_stalls_total{", "ringmq_core_turn_seconds_max{"]
             .iter()

@@ -11,8 +11,6 @@ mod disk;
 mod harness;
 mod serve;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -39,16 +37,6 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// includes waiting for a CPU.
 const FLUSH_INTERVAL_AND_FLUSH: Duration = Duration::from_millis(500);
 
-/// What the admin port answers.
-fn admin(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.admin()).expect("connect to the admin port");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set a time-out");
-    write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").expect("ask the admin port");
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    answer
-}
-
 /// Waits until sends are refused for the latch, looks at what is said of it, and ends the load.
 fn latches(server: &Server, load: Load) -> Vec<Acked> {
     let deadline = Instant::now() + PATIENCE;
@@ -64,10 +52,10 @@ fn latches(server: &Server, load: Load) -> Vec<Acked> {
     }
     let reason = load.reason().expect("a refusal says why");
     assert!(reason.contains("after a failed") && reason.contains("restart the broker"), "{reason}");
-    let metrics = admin(server, "/metrics");
+    let metrics = server.ask_admin("/metrics");
     let shards = metrics.lines().filter(|line| line.starts_with("ringmq_shard_latched{"));
     assert!(shards.into_iter().any(|line| line.ends_with(" 1")), "no shard is latched in {metrics}");
-    let health = admin(server, "/healthz");
+    let health = server.ask_admin("/healthz");
     assert!(health.starts_with("HTTP/1.1 503") && health.contains("is latched after a failed"), "{health}");
     assert!(server.process.log_tail().contains("is latched after a failed"), "{}", server.process.log_tail());
     let acked = load.end();
@@ -104,12 +92,10 @@ fn writes_fail(flush: &str, robbed: bool) {
     let limited = Command::new("prlimit").args(["--pid", &process, &limit]).status();
     assert!(limited.is_ok_and(|status| status.success()), "prlimit");
     let acked = latches(&server, load);
-    let rings = rings_of(server.process.id());
-    server.crash();
     if robbed {
-        assert!(!rings.is_empty(), "no ring is mapped");
-        rings.iter().for_each(|ring| std::fs::remove_file(ring).expect("remove a ring"));
+        remove_rings(&server);
     }
+    server.crash();
     is_all_there(&mut standalone, &acked);
 }
 
@@ -244,7 +230,7 @@ fn a_disk_that_stalls_holds_acknowledgements_up_and_then_goes_on() {
         let early = acked.iter().filter(|acked| waiting.contains(&acked.at)).count();
         assert_eq!(early, 0, "acknowledged while the disk did nothing");
         let after = acked.iter().filter(|acked| acked.at >= began + STALL).count();
-        let health = admin(&server, "/healthz");
+        let health = server.ask_admin("/healthz");
         assert!(health.starts_with("HTTP/1.1 200"), "{health}");
         let stored = stored(&server);
         let missing = missing(&acked, &stored);

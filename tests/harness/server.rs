@@ -1,7 +1,8 @@
 //! Servers under test: `ringmq` in its roles, and Apache RocketMQ as the reference, each with its ready line.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +16,7 @@ const RINGMQ_START: Duration = Duration::from_secs(30);
 /// A JVM with a name server and a broker took up to a minute on two busy cores.
 const APACHE_START: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(30);
+const ADMIN_ANSWER: Duration = Duration::from_secs(60);
 
 /// The binary under test: cargo's, or another build of it (`RINGMQ_BINARY`), for figures of a release without building the tests
 /// in it.
@@ -174,6 +176,16 @@ impl Server {
 
     pub fn admin(&self) -> &str {
         self.admin.as_deref().unwrap_or_else(|| self.process.fail("no `admin=` in the ready line"))
+    }
+
+    /// What the admin port answers, head and body.
+    pub fn ask_admin(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin()).expect("connect to the admin port");
+        stream.set_read_timeout(Some(ADMIN_ANSWER)).expect("set a time-out");
+        write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").expect("ask the admin port");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
     }
 
     /// SIGTERM; the exit status has to be 0.
