@@ -1,10 +1,11 @@
-//! `FLOOR` of a shard: where the log starts, and the next offset of queues whose messages are all recycled.
+//! `FLOOR` of a shard: where the log starts, and the offset at which queues go on that have no sealed message there.
 //!
 //! ```text
-//! envelope body: 0 u64 log start   8 u64 rows, each: u64 next offset  u32 queue id  u16 topic bytes  topic
+//! envelope body: 0 u64 log start   8 u64 rows, each: u64 offset  u32 queue id  u16 topic bytes  topic
 //! ```
-//! Invariants: written and durable before a segment below the log start is touched; so offsets never start
-//! anew because retention took a queue's last message, and an interrupted recycling is finished at the next open.
+//! Invariants: written and durable before a segment below the log start is touched; so offsets never start anew because
+//! retention took a queue's last message, or its last but those that a power loss takes; and an interrupted recycling is
+//! finished at the next open.
 
 use std::path::Path;
 
@@ -19,15 +20,16 @@ const FORM: Form = Form { magic: *b"RINGMQFL", version: 1 };
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
     pub log_start: u64,
-    pub queues: Vec<IdleQueue>,
+    pub queues: Vec<QueueStart>,
 }
 
-/// A queue without a message at or after the log start.
+/// A queue without a message in a sealed segment at or after the log start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdleQueue {
+pub struct QueueStart {
     pub topic: String,
     pub queue_id: u32,
-    pub next: u64,
+    /// Of its first message that is not recycled, or will be.
+    pub first: u64,
 }
 
 impl Floor {
@@ -36,7 +38,7 @@ impl Floor {
         out.extend_from_slice(&self.log_start.to_le_bytes());
         out.extend_from_slice(&(self.queues.len() as u64).to_le_bytes());
         for queue in &self.queues {
-            out.extend_from_slice(&queue.next.to_le_bytes());
+            out.extend_from_slice(&queue.first.to_le_bytes());
             out.extend_from_slice(&queue.queue_id.to_le_bytes());
             let len = u16::try_from(queue.topic.len()).expect("a topic fits into a record");
             out.extend_from_slice(&len.to_le_bytes());
@@ -51,12 +53,12 @@ impl Floor {
         let rows = u64::from_le_bytes(take(&mut rest)?);
         let mut queues = Vec::new();
         for _ in 0..rows {
-            let next = u64::from_le_bytes(take(&mut rest)?);
+            let first = u64::from_le_bytes(take(&mut rest)?);
             let queue_id = u32::from_le_bytes(take(&mut rest)?);
             let len = u16::from_le_bytes(take(&mut rest)?) as usize;
             let (topic, behind) = rest.split_at_checked(len)?;
             rest = behind;
-            queues.push(IdleQueue { topic: std::str::from_utf8(topic).ok()?.to_owned(), queue_id, next });
+            queues.push(QueueStart { topic: std::str::from_utf8(topic).ok()?.to_owned(), queue_id, first });
         }
         rest.is_empty().then_some(Self { log_start, queues })
     }
@@ -91,7 +93,7 @@ mod tests {
     proptest! {
         #[test]
         fn floors_round_trip(log_start: u64, rows in proptest::collection::vec(("[a-zü%]{0,20}", any::<u32>(), any::<u64>()), 0..20)) {
-            let queues = rows.into_iter().map(|(topic, queue_id, next)| IdleQueue { topic, queue_id, next }).collect();
+            let queues = rows.into_iter().map(|(topic, queue_id, first)| QueueStart { topic, queue_id, first }).collect();
             let floor = Floor { log_start, queues };
             prop_assert_eq!(Floor::decode(&floor.encode()), Some(floor));
         }

@@ -290,7 +290,7 @@ mod tests {
         write("batch", "filler", &filler.encode(Checksum::default()));
         let floor = Floor {
             log_start: 1 << 20,
-            queues: vec![crate::floor::IdleQueue { topic: "orders".into(), queue_id: 3, next: 9 }],
+            queues: vec![crate::floor::QueueStart { topic: "orders".into(), queue_id: 3, first: 9 }],
         };
         let state = State {
             epoch: 4,

@@ -16,7 +16,7 @@ use ringmq_io::limits::STORE_ITEMS_PER_TURN;
 use ringmq_io::{Disk, Env};
 
 use crate::config::RetentionConfig;
-use crate::floor::{Floor, IdleQueue};
+use crate::floor::{Floor, QueueStart};
 use crate::inner::{DiskRoom, Inner, add};
 use crate::segments::{Segment, file_name};
 use crate::shard::QueueRef;
@@ -174,10 +174,11 @@ async fn give_back<E: Env>(inner: &Inner<E>, segment: &Segment<E>, to_disk: bool
     Ok(())
 }
 
-/// Queues that have no message at or after `log_start` keep their next offset in the floor file.
+/// Queues without a sealed message at or after `log_start` keep the offset at which they go on there: what only unsealed segments
+/// have of them may be in memory still, and a power loss takes it.
 async fn write_floor<E: Env>(inner: &Inner<E>, log_start: u64) -> io::Result<()> {
     let kept_from = inner.segments.number_of(log_start);
-    let mut idle = Vec::new();
+    let mut rows = Vec::new();
     let next_number = Cell::new(0);
     while next_number.get() < inner.queues.borrow().len() {
         {
@@ -186,11 +187,11 @@ async fn write_floor<E: Env>(inner: &Inner<E>, log_start: u64) -> io::Result<()>
             for number in next_number.get()..last {
                 let queue = queues.get(QueueRef(number as u32));
                 let in_runs = queue.runs.back().is_some_and(|run| run.segment >= kept_from);
-                if queue.next() > 0 && queue.open.is_empty() && !in_runs {
-                    idle.push(IdleQueue {
+                if queue.open.first() > 0 && !in_runs {
+                    rows.push(QueueStart {
                         topic: queue.topic.to_string(),
                         queue_id: queue.id,
-                        next: queue.next(),
+                        first: queue.open.first(),
                     });
                 }
             }
@@ -198,7 +199,7 @@ async fn write_floor<E: Env>(inner: &Inner<E>, log_start: u64) -> io::Result<()>
         }
         inner.env.yield_now().await;
     }
-    Floor { log_start, queues: idle }.write(inner.env.disk(), &inner.segments.dir).await
+    Floor { log_start, queues: rows }.write(inner.env.disk(), &inner.segments.dir).await
 }
 
 async fn forget_runs<E: Env>(inner: &Inner<E>, number: u32) {

@@ -112,7 +112,7 @@ fn half(bytes: &[u8], at: u64) -> u32 {
     word(bytes, at) as u32
 }
 
-fn meet(one: &Range<u64>, other: &Range<u64>) -> bool {
+pub fn meet(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringmq_simenv::{CrashKind, Damage, Host};
 
-use crate::damage::{self, Hits};
+use crate::damage::{self, Hits, meet};
 use crate::plan::QUEUES;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,11 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// In the log.
+    fn range(&self) -> Range<u64> {
+        self.position..self.position + self.bytes.len() as u64
+    }
+
     /// Where in the log its queue id and its topic are.
     fn name(&self, topic: &str) -> [Range<u64>; 2] {
         let at = self.bytes.windows(topic.len()).rposition(|part| part == topic.as_bytes());
@@ -213,13 +218,13 @@ impl Model {
             damage::hits(&self.host, &self.data, self.segment_bytes);
         self.journal_was_hit |= journal;
         for (name, queue) in QUEUES.iter().zip(&self.queues) {
-            let hits =
-                |place: Range<u64>| bytes.iter().any(|hit| hit.start < place.end && place.start < hit.end);
-            self.name_was_hit |= queue.values().flat_map(|stored| stored.name(name.topic)).any(hits);
+            let is_hit = |place: &Range<u64>| bytes.iter().any(|hit| meet(hit, place));
+            let hit = queue.values().filter(|stored| is_hit(&stored.range()));
+            self.name_was_hit |= hit.flat_map(|stored| stored.name(name.topic)).any(|place| is_hit(&place));
         }
         for stored in self.queues.iter_mut().flat_map(|queue| queue.values_mut()) {
-            let range = stored.position..stored.position + stored.bytes.len() as u64;
-            let is_lost = lost.iter().any(|lost| lost.start < range.end && range.start < lost.end);
+            let range = stored.range();
+            let is_lost = lost.iter().any(|lost| meet(lost, &range));
             stored.is_hit |= is_lost || forgotten.contains(&stored.position);
             stored.is_unfindable |= unfindable.iter().any(|range| range.contains(&stored.position));
         }

@@ -15,6 +15,7 @@
 //! group is left behind the end. That is the only change, it is atomic, and doing it twice is the same
 //! as doing it once.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ringmq_io::limits::SCAN_READ_BYTES;
@@ -194,21 +195,30 @@ fn scan(log: &Log, next: Option<u64>, upto: u64, replay: &mut Replay) -> Result<
         let safe = log.header.extent;
         return Err(damaged(format!("entry {lsn} is not there, but entries up to {safe} had been synced")));
     }
-    if let Some(later) = later_group(log, at, lsn) {
+    let written = written(&log.bytes);
+    if let Some(later) = later_group(log, at..written.max(at), lsn) {
         return Err(damaged(format!(
             "entry {lsn} is not there, but entry {later}, written after its sync, is"
         )));
     }
-    if log.bytes[at..].iter().any(|byte| *byte != 0) {
+    if written > at {
         replay.torn_tail = Some(TornTail { path: log.path.clone(), offset: at as u64 });
     }
     Ok(end)
 }
 
-/// An intact record behind `from` whose group began after `missing`.
-fn later_group(log: &Log, from: usize, missing: u64) -> Option<u64> {
-    let candidates = (from..log.bytes.len()).step_by(ALIGN);
-    let intact = candidates.filter_map(|at| parse(&log.bytes[at..], log.header.store_id));
+/// Behind the last byte that is not zero: most of a file is empty for most of its life, and a start is not to look for records
+/// there, nor at each byte.
+fn written(bytes: &[u8]) -> usize {
+    const EMPTY: [u8; BLOCK] = [0; BLOCK];
+    let Some(last) = bytes.chunks(BLOCK).rposition(|block| block != &EMPTY[..block.len()]) else { return 0 };
+    let block = bytes.chunks(BLOCK).nth(last).expect("it was just found");
+    last * BLOCK + block.iter().rposition(|byte| *byte != 0).expect("one is not zero") + 1
+}
+
+/// An intact record in `range` whose group began after `missing`.
+fn later_group(log: &Log, range: Range<usize>, missing: u64) -> Option<u64> {
+    let intact = range.step_by(ALIGN).filter_map(|at| parse(&log.bytes[at..], log.header.store_id));
     intact.filter(|record| record.group > missing).map(|record| record.lsn).next()
 }
 

@@ -49,9 +49,9 @@ pub enum Loaded {
 impl IndexBuilder {
     pub fn new(dir: &Path, floor: &Floor) -> Self {
         let mut queues = Queues::default();
-        for idle in &floor.queues {
-            let queue = queues.intern(&idle.topic, idle.queue_id);
-            queues.get_mut(queue).open = EntryLog::starting_at(idle.next);
+        for start in &floor.queues {
+            let queue = queues.intern(&start.topic, start.queue_id);
+            queues.get_mut(queue).open = EntryLog::starting_at(start.first);
         }
         Self {
             dir: dir.into(),

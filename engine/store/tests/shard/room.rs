@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{QueueName, acknowledged, append, open, parts, read_all, small_config, tagged};
+use crate::support::{QueueName, acknowledged, append, flushed, open, parts, read_all, small_config, tagged};
 use ringmq_io::Env;
 use ringmq_simenv::{CrashKind, SimEnv, World};
 use ringmq_store::{AppendError, Shard, StoreConfig};
@@ -59,6 +59,43 @@ fn old_segments_go_and_an_idle_queue_keeps_its_offset() {
         assert_eq!((shard.bounds(idle).min, shard.bounds(idle).max), (7, 7));
         send(&shard, IDLE, 1).await;
         assert_eq!(shard.bounds(idle).max, 8, "offsets go on");
+    });
+}
+
+#[test]
+fn an_offset_is_kept_though_power_takes_all_that_retention_left() {
+    let world = World::new(1);
+    let host = world.host("broker");
+    let mut config = small_config("/data");
+    config.flush_interval = Duration::from_millis(100);
+    config.retention.interval = Duration::from_millis(10);
+    config.retention.reserved = Duration::ZERO;
+    config.retention.delete_hours = Vec::new();
+    let first = config.clone();
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &first).await.unwrap();
+        send(&shard, IDLE, 7).await;
+        send(&shard, BUSY, 600).await;
+        flushed(&shard).await;
+        let (before, asked) = (shard.synced().get(), env.monotonic_ns());
+        send(&shard, IDLE, 2).await;
+        shard.expire_now();
+        while shard.stats().recycled_segments == 0 {
+            env.sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(
+            shard.synced().get(),
+            before,
+            "the two are in memory only, {} ns after",
+            env.monotonic_ns() - asked
+        );
+    });
+    host.crash(CrashKind::PowerLoss);
+    world.run(&host, move |env| async move {
+        let (_handle, shard, report) = open(&env, &config).await.unwrap();
+        assert!(report.log_start > 0);
+        let idle = shard.find_queue(IDLE.0, IDLE.1).expect("known by the floor file");
+        assert_eq!((shard.bounds(idle).min, shard.bounds(idle).max), (7, 7));
     });
 }
 
