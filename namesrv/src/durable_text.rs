@@ -24,7 +24,8 @@ pub async fn read<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<String>> 
         Some(_) => {
             let mapped = disk.map(path).await?;
             // What is no text is damage; replacing what cannot be read would make it the new truth.
-            let text = std::str::from_utf8(mapped.bytes()).map_err(|error| {
+            mapped.bring(0..mapped.len()).await?;
+            let text = std::str::from_utf8(mapped.look(0..mapped.len())).map_err(|error| {
                 let message = format!("{}: {error}; repair the file or move it away", path.display());
                 io::Error::new(io::ErrorKind::InvalidData, message)
             })?;

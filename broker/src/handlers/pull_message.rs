@@ -327,9 +327,7 @@ fn answer<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Responder<E>, patie
         ReadOutcome::BeforeStart => {
             (response_code::PULL_OFFSET_MOVED, shard.bounds(pull.queue).min, "OFFSET_TOO_SMALL")
         }
-        ReadOutcome::Damaged { segment } => {
-            return answer_mended(core, shard, segment, pull, responder, patience);
-        }
+        ReadOutcome::Illegible => return answer_legible(core, shard, pull, responder, patience),
     };
     if code == response_code::PULL_NOT_FOUND
         && let Some(patience) = patience
@@ -355,11 +353,10 @@ pub(crate) fn answer_again<E: Env>(core: &Rc<Core<E>>, pull: Pull, responder: Re
     answer(core, pull, responder, None);
 }
 
-/// The index is damaged there: it is made whole from the segment first.
-fn answer_mended<E: Env>(
+/// The index is not in memory there, or damaged: it is read, and made whole, first.
+fn answer_legible<E: Env>(
     core: &Rc<Core<E>>,
     shard: &Shard<E>,
-    segment: u32,
     pull: Pull,
     responder: Responder<E>,
     patience: Option<Duration>,
@@ -367,9 +364,9 @@ fn answer_mended<E: Env>(
     let Ok(under_way) = begin_cold_read(core) else { return refuse_cold_read(core, responder) };
     let (core, shard) = (core.clone(), shard.clone());
     core.env.clone().spawn(Class::ColdRead, async move {
-        let mended = shard.mend(segment).await;
+        let legible = shard.make_legible(pull.queue, pull.offset, 1).await;
         drop(under_way);
-        match mended {
+        match legible {
             Ok(()) => answer(&core, pull, responder, patience),
             Err(error) => responder.refuse_with(&Refusal::unreadable(error)),
         }

@@ -64,6 +64,10 @@ impl<E: Env> Ahead<E> {
                 continue;
             };
             let taken = book.due(AHEAD, messages, bytes.min(book.slice_bytes())).await;
+            for due in &taken {
+                // How large they are. Who reads them learns of an error.
+                let _ = book.shard.make_legible(book.waiting, due.offset, 1).await;
+            }
             let mut soon = self.soon.borrow_mut();
             for due in &taken {
                 let bytes = book.size_of(due.offset);

@@ -280,11 +280,9 @@ impl<E: Env> Book<E> {
         taken
     }
 
-    /// Bytes of a waiting record.
+    /// Bytes of a waiting record; as many as a slice may have, if the index is not in memory there.
     fn size_of(&self, offset: u64) -> usize {
-        let mut size = 0;
-        self.shard.look(self.waiting, offset, 1, |entry| size = entry.size as usize);
-        size
+        self.shard.glance(self.waiting, offset).map_or(self.slice_bytes(), |entry| entry.size as usize)
     }
 
     /// Messages that were taken and not settled wait again, until `due_ms`. Those settled meanwhile do not.

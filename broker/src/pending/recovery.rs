@@ -69,7 +69,7 @@ impl<E: Env> Book<E> {
         book.set = RefCell::new(set);
         let book = Rc::new(book);
         let weak = Rc::downgrade(&book);
-        shard.add_keeper(Rc::new(move || weak.upgrade()?.oldest_position()));
+        shard.add_keeper(Rc::new(move || weak.upgrade()?.kept_from()));
         Ok(book)
     }
 
@@ -145,13 +145,8 @@ impl<E: Env> Book<E> {
     /// Reads done records from `offset` on, at most `max`; gives where to go on.
     async fn read_done(&self, offset: u64, max: u32, mut each: impl FnMut(Done)) -> io::Result<u64> {
         let limits = ReadLimits { max_messages: max, max_messages_cold: max, scan_entries: max, ..READ };
-        self.shard.make_legible(self.done, offset, max).await?;
-        let plan = match self.shard.read(self.done, offset, &limits, |_| true) {
+        let plan = match self.shard.read_legible(self.done, offset, &limits, |_| true).await? {
             ReadOutcome::Found(plan) => plan,
-            ReadOutcome::Damaged { .. } => {
-                let text = "the index was damaged again as soon as it was mended";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
             ReadOutcome::NoneMatched { next_offset } => return Ok(next_offset),
             _ => return Ok(self.shard.bounds(self.done).max),
         };

@@ -5,6 +5,7 @@
 //! time apart); old and new are settled and put in one batch; one that is being delivered meanwhile is left alone.
 //! On failure: a read that fails is tried again later; a full ring is waited for; a latched shard ends it.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,12 +38,23 @@ impl<E: Env> Book<E> {
         span > SPAN_MIN && span > SPAN_PER_PENDING * set.count() as u64
     }
 
-    /// Where the oldest pending message lies in the log; `None` if none waits.
-    pub(super) fn oldest_position(&self) -> Option<u64> {
+    /// Where the oldest pending message lies in the log; `None` if none waits. For who does not wait: if the index is not in
+    /// memory there it is the begin of the log, and `keep_short` has the index read.
+    pub(super) fn kept_from(&self) -> Option<u64> {
         let oldest = self.set.borrow().from(0).next()?;
-        let mut position = 0;
-        self.shard.look(self.waiting, oldest, 1, |entry| position = position_of(entry.physical));
-        Some(position)
+        let found = self.shard.glance(self.waiting, oldest);
+        if found.is_none() {
+            self.spread.notify();
+        }
+        Some(found.map_or(0, |entry| position_of(entry.physical)))
+    }
+
+    /// The same, once the index is in memory there. A message that is lost to damage lies at the begin of the log.
+    async fn oldest_position(&self) -> io::Result<Option<u64>> {
+        let Some(oldest) = self.set.borrow().from(0).next() else { return Ok(None) };
+        self.shard.make_legible(self.waiting, oldest, 1).await?;
+        let found = self.shard.glance(self.waiting, oldest);
+        Ok(Some(found.map_or(0, |entry| position_of(entry.physical))))
     }
 
     /// Keeps the span short, and the segments that retention wants free of what waits, as long as the shard takes appends.
@@ -50,9 +62,17 @@ impl<E: Env> Book<E> {
         loop {
             let (spread, wanted) = (self.spread.wait(), self.shard.wanted().moved());
             let below = self.shard.wanted().get();
+            let oldest = match self.oldest_position().await {
+                Ok(oldest) => oldest,
+                Err(error) => {
+                    tracing::error!(shard = self.shard.id(), %error, "the index of waiting messages cannot be mended");
+                    self.env.sleep(RETRY).await;
+                    continue;
+                }
+            };
             let rolled = if self.wants_roll() {
                 self.roll_oldest(|_| true).await
-            } else if self.oldest_position().is_some_and(|oldest| oldest < below) {
+            } else if oldest.is_some_and(|oldest| oldest < below) {
                 self.roll_oldest(|physical| position_of(physical) < below).await
             } else {
                 spread.or(wanted).await;

@@ -72,7 +72,7 @@ async fn read_all(shard: &Shard<SimEnv>, queue: QueueRef) -> Vec<Vec<u8>> {
         scan_entries: 100,
     };
     let (mut at, mut all) = (shard.bounds(queue).min, Vec::new());
-    while let ReadOutcome::Found(plan) = shard.read(queue, at, &limits, |_| true) {
+    while let ReadOutcome::Found(plan) = shard.read_legible(queue, at, &limits, |_| true).await.unwrap() {
         at = plan.next_offset;
         for chunk in shard.fetch(plan).await.unwrap() {
             all.extend(records(chunk.as_ref()).map(|record| record.unwrap().bytes.to_vec()));

@@ -151,7 +151,18 @@ pub trait Region: Clone + 'static {
 
 /// A read-only mapping of an immutable file. Shared by cheap clones.
 pub trait Mapped: Clone + 'static {
-    fn bytes(&self) -> &[u8];
+    /// Of the file.
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Looked at while it is not in memory, the whole core waits for the device, and the process ends if that cannot read it
+    /// (SIGBUS): [`Mapped::bring`] the range first. The simulator does not let it pass.
+    fn look(&self, range: Range<usize>) -> &[u8];
+    /// Whether a look at this range waits for no device. Memory may be given up the next moment; that is rare, and only slow.
+    fn is_in_memory(&self, range: Range<usize>) -> bool;
+    /// Has a range read, while the core goes on. The error is the device's.
+    async fn bring(&self, range: Range<usize>) -> io::Result<()>;
 }
 
 #[cfg(test)]

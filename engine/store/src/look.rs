@@ -7,6 +7,7 @@
 
 use ringmq_io::Env;
 
+use crate::entry::Entry;
 use crate::inner::{Inner, add};
 use crate::physical::PhysicalOffset;
 use crate::queues::Found;
@@ -24,20 +25,29 @@ pub struct Indexed {
 }
 
 impl<E: Env> Inner<E> {
+    fn indexed(&self, queue_offset: u64, entry: &Entry) -> Indexed {
+        Indexed {
+            queue_offset,
+            physical: PhysicalOffset::pack(self.id.shard, entry.position),
+            tags_code: entry.tags_code,
+            store_time_ms: entry.store_time_ms,
+            size: entry.size,
+        }
+    }
+
+    pub fn glance(&self, queue: QueueRef, offset: u64) -> Option<Indexed> {
+        let entry = self.entry(self.queues.borrow().get(queue), offset).ok()??;
+        (!entry.is_lost()).then(|| self.indexed(offset, &entry))
+    }
+
     pub fn look(&self, queue: QueueRef, from: u64, max: u32, mut look: impl FnMut(Indexed)) -> u64 {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
         let mut at = from.max(queue.min());
         let end = at.saturating_add(max.into()).min(queue.next());
-        let mut give = |offset, entry: &crate::entry::Entry| {
+        let mut give = |offset, entry: &Entry| {
             if !entry.is_lost() {
-                look(Indexed {
-                    queue_offset: offset,
-                    physical: PhysicalOffset::pack(self.id.shard, entry.position),
-                    tags_code: entry.tags_code,
-                    store_time_ms: entry.store_time_ms,
-                    size: entry.size,
-                });
+                look(self.indexed(offset, entry));
             }
         };
         while at < end {

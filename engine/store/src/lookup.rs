@@ -23,35 +23,38 @@ use crate::queues::{Found, Queue};
 use crate::segments::Segment;
 use crate::shard::QueueRef;
 
-/// The index of this segment does not check where it was looked at.
-struct Unmended<E: Env>(Rc<Segment<E>>);
+/// The block of this segment's index with this entry does not check, or is not in memory.
+pub(crate) struct Illegible<E: Env>(Rc<Segment<E>>, u32);
 
 impl<E: Env> Inner<E> {
     /// `None` outside of the bounds; the segment, where its index is damaged.
-    fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Unmended<E>> {
+    pub(crate) fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Illegible<E>> {
         match queue.locate(offset) {
             None => Ok(None),
             Some(Found::Open) => Ok(queue.open_entry(offset)),
             Some(Found::Sealed { segment, index, .. }) => {
                 let Some(segment) = self.segments.get(segment) else { return Ok(None) };
                 let Some(sealed) = segment.index() else { return Ok(None) };
-                sealed.entry(index).map_err(|_| Unmended(segment))
+                if !sealed.has_at_hand(index) {
+                    return Err(Illegible(segment, index));
+                }
+                sealed.entry(index).map_err(|_| Illegible(segment, index))
             }
         }
     }
 
-    /// What `look` finds, once no damage of an index is in its way.
-    async fn mended<T>(&self, mut look: impl FnMut() -> Result<T, Unmended<E>>) -> io::Result<T> {
+    /// What `look` finds, once nothing of an index in its way is damaged or not in memory.
+    async fn legible<T>(&self, mut look: impl FnMut() -> Result<T, Illegible<E>>) -> io::Result<T> {
         loop {
             match look() {
                 Ok(found) => return Ok(found),
-                Err(Unmended(segment)) => self.mend(&segment).await?,
+                Err(Illegible(segment, index)) => self.make_entry_legible(&segment, index).await?,
             }
         }
     }
 
     pub async fn store_time(&self, queue: QueueRef, offset: u64) -> io::Result<Option<i64>> {
-        let entry = self.mended(|| self.entry(self.queues.borrow().get(queue), offset)).await?;
+        let entry = self.legible(|| self.entry(self.queues.borrow().get(queue), offset)).await?;
         Ok(entry.map(|entry| entry.store_time_ms))
     }
 
@@ -61,17 +64,17 @@ impl<E: Env> Inner<E> {
         match self.entry(queues.get(queue), 0) {
             Ok(entry) => entry.is_some_and(|entry| end - entry.position <= YOUNG_LOG_BYTES),
             // Somewhere in that segment: near enough.
-            Err(Unmended(segment)) => end - self.segments.base(segment.number) <= YOUNG_LOG_BYTES,
+            Err(Illegible(segment, _)) => end - self.segments.base(segment.number) <= YOUNG_LOG_BYTES,
         }
     }
 
     /// RocketMQ 5.5.0 `ConsumeQueue#binarySearchInQueueByTime`: lower = the first offset stored at or after `ms`,
     /// the end if there is none; upper = the last stored at or before it, the start if there is none.
     pub async fn offset_by_time(&self, queue: QueueRef, ms: i64, upper: bool) -> io::Result<u64> {
-        self.mended(|| self.search_time(queue, ms, upper)).await
+        self.legible(|| self.search_time(queue, ms, upper)).await
     }
 
-    fn search_time(&self, queue: QueueRef, ms: i64, upper: bool) -> Result<u64, Unmended<E>> {
+    fn search_time(&self, queue: QueueRef, ms: i64, upper: bool) -> Result<u64, Illegible<E>> {
         let queues = self.queues.borrow();
         let queue = queues.get(queue);
         let (min, max) = (queue.min(), queue.next());
@@ -122,7 +125,7 @@ impl<E: Env> Inner<E> {
         let Some(bytes) = self.bytes_at(position, size).await? else {
             return Ok(None);
         };
-        let is_confirmed = self.mended(|| self.confirms(position, &bytes)).await?;
+        let is_confirmed = self.legible(|| self.confirms(position, &bytes)).await?;
         Ok(is_confirmed.then_some(bytes))
     }
 
@@ -146,7 +149,7 @@ impl<E: Env> Inner<E> {
         read_exact::<E>(&file, base, position, len).await.map(Some)
     }
 
-    fn confirms(&self, position: u64, bytes: &[u8]) -> Result<bool, Unmended<E>> {
+    fn confirms(&self, position: u64, bytes: &[u8]) -> Result<bool, Illegible<E>> {
         let Ok(record) = RecordView::parse(bytes) else {
             return Ok(false);
         };
@@ -229,11 +232,15 @@ impl<E: Env> Inner<E> {
                 continue;
             }
             drop(index);
-            let look = || match segment.index() {
-                Some(index) => index.positions(hash).map_err(|_| Unmended(segment.clone())),
-                None => Ok(Vec::new()),
-            };
-            positions.extend(self.mended(look).await?);
+            while let Some(index) = segment.index() {
+                match index.positions(hash).await {
+                    Ok(found) => {
+                        positions.extend(found);
+                        break;
+                    }
+                    Err(_) => self.mend(&segment).await?,
+                }
+            }
             self.env.yield_now().await;
         }
         Ok(positions)

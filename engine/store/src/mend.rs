@@ -94,20 +94,26 @@ impl<E: Env> Inner<E> {
         Ok(())
     }
 
-    /// Mends what a look at `count` messages of a queue from `from` on would pass over.
+    /// Brings the block with an entry into memory, and mends it if it does not check.
+    pub async fn make_entry_legible(&self, segment: &Rc<Segment<E>>, index: u32) -> io::Result<()> {
+        let Some(sealed) = segment.index() else { return Ok(()) };
+        sealed.bring_entry(index).await;
+        if !sealed.has_entry_block(index as usize / ENTRIES_PER_BLOCK) {
+            self.mend(segment).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings and mends what a look at `count` messages of a queue from `from` on would pass over.
     pub async fn make_legible(&self, queue: QueueRef, from: u64, count: u32) -> io::Result<()> {
-        let (mut at, end) = (from, from.saturating_add(count.into()));
+        let mut at = from.max(self.bounds(queue).min);
+        let end = at.saturating_add(count.into());
         while at < end {
             let found = self.queues.borrow().get(queue).locate(at);
             let Some(Found::Sealed { segment, index, left }) = found else { return Ok(()) };
             let within = index as usize % ENTRIES_PER_BLOCK;
-            let segment = self.segments.get(segment);
-            let is_legible =
-                |sealed: Rc<SealedIndex<E>>| sealed.has_entry_block(index as usize / ENTRIES_PER_BLOCK);
-            if let Some(segment) = segment
-                && !segment.index().is_none_or(is_legible)
-            {
-                self.mend(&segment).await?;
+            if let Some(segment) = self.segments.get(segment) {
+                self.make_entry_legible(&segment, index).await?;
             }
             at += u64::from(left.min((ENTRIES_PER_BLOCK - within) as u32));
         }
@@ -125,6 +131,7 @@ pub async fn make_anew<E: Env, F: File>(
     if entry_blocks.is_empty() && key_blocks.is_empty() {
         return Ok(None);
     }
+    index.bring_catalog().await?;
     let pages = index.pages().ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "the catalog of an index was damaged since it was read")
     })?;
@@ -154,6 +161,10 @@ async fn damaged<E: Env>(env: &E, index: &SealedIndex<E>) -> (Vec<usize>, Vec<us
         // A block is some microsecond of summing.
         if looked_at.is_multiple_of(STORE_ITEMS_PER_TURN / 16) {
             env.yield_now().await;
+        }
+        match looked_at.checked_sub(entry_blocks) {
+            None => index.bring_entry((looked_at * ENTRIES_PER_BLOCK) as u32).await,
+            Some(block) => index.bring_key_block(block).await,
         }
         match looked_at.checked_sub(entry_blocks) {
             None if !index.has_entry_block(looked_at) => entries.push(looked_at),

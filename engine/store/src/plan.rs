@@ -46,10 +46,8 @@ pub enum ReadOutcome<E: Env> {
     AtEnd,
     AfterEnd,
     BeforeStart,
-    /// The index of this segment does not check there: await [`crate::Shard::mend`] and read again.
-    Damaged {
-        segment: u32,
-    },
+    /// The index is not in memory there, or damaged: await [`crate::Shard::make_legible`] and read again.
+    Illegible,
 }
 
 /// Messages to send, without a borrow of the shard. Dropping it gives everything back.

@@ -5,7 +5,8 @@
 //! message is taken, except for the first. RocketMQ 5.5.0 `DefaultMessageStore#getMessage`. A choice by records is made
 //! here for what is in the ring; what is not becomes a plan of candidates, which `fetch` chooses from, and which ends where
 //! the ring begins.
-//! On failure: a read ends before a damaged block of a sealed index, and one that begins there says so: none is passed over.
+//! On failure: a read ends before a block of a sealed index that is damaged or not in memory, and one that begins there says so:
+//! none is passed over, none is waited for.
 
 use std::rc::Rc;
 
@@ -109,6 +110,12 @@ impl<E: Env> Inner<E> {
                         picker.pass_over(left);
                         continue;
                     };
+                    if !sealed.has_at_hand(index) {
+                        if picker.at == offset {
+                            return ReadOutcome::Illegible;
+                        }
+                        break;
+                    }
                     match sealed.entries_from(index) {
                         Ok(entries) => {
                             for entry in entries.take(left as usize) {
@@ -118,7 +125,7 @@ impl<E: Env> Inner<E> {
                             }
                         }
                         Err(_) if picker.at == offset => {
-                            return ReadOutcome::Damaged { segment: segment.number };
+                            return ReadOutcome::Illegible;
                         }
                         Err(_) => break,
                     }

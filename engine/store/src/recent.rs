@@ -87,6 +87,7 @@ impl<E: Env> Inner<E> {
             while block < blocks
                 && let Some(index) = segment.index()
             {
+                index.bring_key_block(block).await;
                 match index.key_block(block) {
                     Ok(keys) => found.extend(keys.filter_map(|key| self.recent(&key, places))),
                     Err(_) => {

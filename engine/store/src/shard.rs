@@ -272,18 +272,30 @@ impl<E: Env> Shard<E> {
         hot.then(|| self.0.ring.read(entry.position, entry.size as usize, look))
     }
 
-    /// Has a segment's index made whole from the segment's records, after [`ReadOutcome::Damaged`].
-    pub async fn mend(&self, segment: u32) -> io::Result<()> {
-        match self.0.segments.get(segment) {
-            Some(segment) => self.0.mend(&segment).await,
-            // Recycled since: a read does not come to it any more.
-            None => Ok(()),
+    /// The same; waits where the index is not in memory or damaged.
+    pub async fn read_legible(
+        &self,
+        queue: QueueRef,
+        offset: u64,
+        limits: &ReadLimits,
+        mut filter: impl FnMut(i64) -> bool,
+    ) -> io::Result<ReadOutcome<E>> {
+        loop {
+            match self.read(queue, offset, limits, &mut filter) {
+                ReadOutcome::Illegible => self.make_legible(queue, offset, 1).await?,
+                outcome => return Ok(outcome),
+            }
         }
     }
 
-    /// Has the index made whole, if need be, for a look at `count` messages of a queue from `from` on.
+    /// Has the index read into memory, and made whole from the segments' records if need be, for a look at `count` messages of a queue from `from` on.
     pub async fn make_legible(&self, queue: QueueRef, from: u64, count: u32) -> io::Result<()> {
         self.0.make_legible(queue, from, count).await
+    }
+
+    /// What the index says of one message, if it is in memory and the message is neither lost nor out of bounds.
+    pub fn glance(&self, queue: QueueRef, offset: u64) -> Option<Indexed> {
+        self.0.glance(queue, offset)
     }
 
     /// Looks at what the index says of the messages of a queue from `from` on, at most `max` of them, without reading

@@ -5,17 +5,18 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{AccessFlags, access};
-use ringmq_io::{DirEntry, Disk, Mapped, OpenMode, Space};
+use ringmq_io::{BLOCK, DirEntry, Disk, Mapped, OpenMode, Space};
 
 use crate::blocking::Blocking;
 use crate::driver::Driver;
@@ -30,19 +31,65 @@ pub struct UringDisk {
 
 /// A read-only mapping of a whole file. An empty file maps to nothing.
 #[derive(Clone)]
-pub struct UringMapped(Rc<Option<Mmap>>);
+pub struct UringMapped {
+    map: Arc<Option<Mmap>>,
+    /// What is not in memory is brought by this thread; by the caller itself where there is none (commands, no broker).
+    blocking: Option<Rc<Blocking>>,
+}
 
 impl UringMapped {
     /// Maps a file that nobody changes as long as this lives: for commands that have the lock of its directory.
     pub fn open(path: &Path) -> io::Result<Self> {
-        at(path, map(path)).map(|mapped| Self(Rc::new(mapped)))
+        at(path, map(path)).map(|map| Self { map: Arc::new(map), blocking: None })
     }
 }
 
 impl Mapped for UringMapped {
-    fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+    fn len(&self) -> usize {
+        self.map.as_ref().as_ref().map_or(0, |map| map.len())
     }
+
+    fn look(&self, range: Range<usize>) -> &[u8] {
+        &self.map.as_deref().unwrap_or_default()[range]
+    }
+
+    fn is_in_memory(&self, range: Range<usize>) -> bool {
+        let page = page_bytes();
+        let from = range.start - range.start % page;
+        let mut pages = vec![0u8; (range.end - from).div_ceil(page)];
+        let start = self.look(from..range.end).as_ptr();
+        // SAFETY: the pages of a range inside the mapping, one byte for each.
+        let result = unsafe { libc::mincore(start.cast_mut().cast(), range.end - from, pages.as_mut_ptr()) };
+        // A kernel that does not say so: a look has to do.
+        result != 0 || pages.iter().all(|page| page & 1 == 1)
+    }
+
+    async fn bring(&self, range: Range<usize>) -> io::Result<()> {
+        let map = Arc::clone(&self.map);
+        let populate = move || {
+            let Some(map) = &*map else { return Ok(()) };
+            match map.advise_range(Advice::PopulateRead, range.start, range.len()) {
+                // A kernel before 5.14: read by being looked at.
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                    range.step_by(BLOCK).for_each(|at| {
+                        std::hint::black_box(map[at]);
+                    });
+                    Ok(())
+                }
+                populated => populated,
+            }
+        };
+        match &self.blocking {
+            Some(blocking) => blocking.call(populate).await,
+            None => populate(),
+        }
+    }
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: asks for a constant of the system.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("every system has a page size")
 }
 
 /// Holds a data directory.
@@ -253,7 +300,8 @@ impl Disk for UringDisk {
     }
 
     async fn map(&self, path: &Path) -> io::Result<UringMapped> {
-        Ok(UringMapped(Rc::new(self.at_path(path, map).await?)))
+        let map = Arc::new(self.at_path(path, map).await?);
+        Ok(UringMapped { map, blocking: Some(Rc::clone(&self.blocking)) })
     }
 
     fn ring_dir(&self, data: &Path) -> Option<PathBuf> {

@@ -153,7 +153,8 @@ async fn read(env: SimEnv, shard: Shard<SimEnv>, model: SharedModel) {
         let span = bounds.max - bounds.min;
         let back = if env.random().is_multiple_of(2) { env.random() % 20 } else { env.random() % (span + 1) };
         let from = bounds.max.saturating_sub(back).max(bounds.min);
-        let ReadOutcome::Found(plan) = shard.read(handle, from, &LIMITS, |_| true) else { continue };
+        let read = shard.read_legible(handle, from, &LIMITS, |_| true).await;
+        let Ok(ReadOutcome::Found(plan)) = read else { continue };
         if env.random().is_multiple_of(4) {
             env.sleep(Duration::from_micros(env.random() % 2000)).await;
         }

@@ -42,7 +42,7 @@ pub async fn queue(shard: &Shard<SimEnv>, queue: usize) -> io::Result<Found> {
     let min = shard.bounds(handle).min;
     let mut found = Found { min, max: min, records: BTreeMap::new() };
     loop {
-        match shard.read(handle, found.max, &LIMITS, |_| true) {
+        match shard.read_legible(handle, found.max, &LIMITS, |_| true).await? {
             ReadOutcome::Found(plan) => {
                 let next = plan.next_offset;
                 match shard.fetch(plan).await {
@@ -68,8 +68,9 @@ pub async fn queue(shard: &Shard<SimEnv>, queue: usize) -> io::Result<Found> {
                 found.max = found.min;
                 found.records = found.records.split_off(&found.min);
             }
-            ReadOutcome::Damaged { segment } => shard.mend(segment).await?,
-            ReadOutcome::AfterEnd => panic!("{name:?}: read past its end at {}", found.max),
+            ReadOutcome::Illegible | ReadOutcome::AfterEnd => {
+                panic!("{name:?}: read past its end at {}", found.max)
+            }
         }
     }
     Ok(found)
@@ -81,7 +82,7 @@ pub async fn is_counted(shard: &Shard<SimEnv>, queue: usize, offset: u64) -> io:
     let Some(handle) = shard.find_queue(name.topic, name.id) else { return Ok(false) };
     let before = shard.stats().damaged_records;
     let one = ReadLimits { max_messages: 1, max_messages_cold: 1, ..LIMITS };
-    if let ReadOutcome::Found(plan) = shard.read(handle, offset, &one, |_| true) {
+    if let ReadOutcome::Found(plan) = shard.read_legible(handle, offset, &one, |_| true).await? {
         match shard.fetch(plan).await {
             Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
             _ => {}

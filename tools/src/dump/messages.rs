@@ -66,7 +66,7 @@ async fn queue(
     while at < end {
         let left = u32::try_from(end - at).unwrap_or(u32::MAX);
         let limits = ReadLimits { scan_entries: LIMITS.scan_entries.min(left), ..LIMITS };
-        let (next, chunks) = match shard.read(handle, at, &limits, |_| true) {
+        let (next, chunks) = match shard.read_legible(handle, at, &limits, |_| true).await? {
             ReadOutcome::Found(plan) => {
                 let next = plan.next_offset;
                 match shard.fetch(plan).await {
@@ -75,10 +75,6 @@ async fn queue(
                 }
             }
             ReadOutcome::NoneMatched { next_offset } => (next_offset, Vec::new()),
-            ReadOutcome::Damaged { segment } => {
-                shard.mend(segment).await?;
-                continue;
-            }
             _ => break,
         };
         let mut expected = at;

@@ -6,12 +6,15 @@ mod file;
 pub(crate) mod fs;
 mod region;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmq_io::{DirEntry, Disk, Mapped, OpenMode, Space};
+use ringmq_io::{BLOCK, DirEntry, Disk, Mapped, OpenMode, Space};
 
 pub use self::file::SimFile;
 pub use self::region::{SimExtent, SimRegion};
@@ -28,13 +31,45 @@ pub struct SimDisk {
     process: Rc<Process>,
 }
 
-/// The bytes of a file at the time of its mapping.
-#[derive(Clone, Debug)]
-pub struct SimMapped(Rc<Vec<u8>>);
+/// The bytes of a file at the time of its mapping. None of them is in memory before it was brought.
+#[derive(Clone)]
+pub struct SimMapped {
+    process: Rc<Process>,
+    path: Rc<PathBuf>,
+    bytes: Rc<Vec<u8>>,
+    in_memory: Rc<RefCell<BTreeSet<usize>>>,
+}
+
+fn blocks_of(range: &Range<usize>) -> Range<usize> {
+    range.start / BLOCK..range.end.div_ceil(BLOCK)
+}
 
 impl Mapped for SimMapped {
-    fn bytes(&self) -> &[u8] {
-        &self.0
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn look(&self, range: Range<usize>) -> &[u8] {
+        assert!(self.is_in_memory(range.clone()), "{}: {range:?} is not in memory", self.path.display());
+        &self.bytes[range]
+    }
+
+    fn is_in_memory(&self, range: Range<usize>) -> bool {
+        let in_memory = self.in_memory.borrow();
+        blocks_of(&range).all(|block| in_memory.contains(&block))
+    }
+
+    async fn bring(&self, range: Range<usize>) -> io::Result<()> {
+        let mapped = self.clone();
+        let done = self.process.after(self.process.disk_latency(range.len()), move |inner| {
+            if inner.disk.chance(mapped.process.host.faults.borrow().disk.read_error) {
+                mapped.process.event("bring EIO", range.start as u64, 0);
+                return Err(eio());
+            }
+            mapped.in_memory.borrow_mut().extend(blocks_of(&range));
+            Ok(())
+        });
+        done.await
     }
 }
 
@@ -231,7 +266,8 @@ impl Disk for SimDisk {
             }
             let mut bytes = vec![0; inode.len() as usize];
             inode.read(0, &mut bytes);
-            Ok(SimMapped(Rc::new(bytes)))
+            let (path, in_memory) = (Rc::new(name.clone()), Rc::default());
+            Ok(SimMapped { process: Rc::clone(process), path, bytes: Rc::new(bytes), in_memory })
         })
         .await
     }

@@ -52,7 +52,8 @@ pub async fn put_log<E: Env>(
     let disk = env.disk();
     let spare = dir.join(SPARE);
     let file = open_or_create(disk, &spare).await.map_err(Failed::of(NEXT_FILE))?;
-    file.preallocate(file_bytes, Blocks::Write).await.map_err(Failed::of(NEXT_FILE))?;
+    // All of it is written right below.
+    file.preallocate(file_bytes, Blocks::Reserve).await.map_err(Failed::of(NEXT_FILE))?;
     file.write_at(0, encode_header(LOG_MAGIC, header)).await.map_err(Failed::of(NEXT_FILE))?;
     let mut at = 0;
     while ((BLOCK + at) as u64) < file_bytes {

@@ -49,6 +49,7 @@ pub async fn scrub<E: Env>(
     let Some(sealed) = open_index(env, layout, shard, segment.base).await? else {
         return Ok(None);
     };
+    sealed.bring_catalog().await.map_err(OpenError::io(&segment.path))?;
     let Some(pages) = sealed.pages() else {
         return Ok(None);
     };

@@ -125,6 +125,10 @@ impl IndexBuilder {
         sealed: &SealedIndex<E>,
         segment: u32,
     ) -> Result<Loaded, OpenError> {
+        if let Err(error) = sealed.bring_catalog().await {
+            tracing::error!(segment, "the catalog of an index is not read: {error}");
+            return Ok(Loaded::Damaged);
+        }
         let mut pages = Vec::new();
         let mut at = 0;
         loop {

@@ -1,14 +1,17 @@
 //! The sealed index of a full segment: mapped, checked block by block as it is looked at.
 //!
-//! Owns: reading such a file. Invariants: a block whose checksum fails, or that speaks of another segment (a misdirected
-//! write), is never used: whoever needs it has it made anew from the segment first (`mend`), in memory.
+//! Owns: reading such a file. Invariants: a block whose checksum fails, that the device cannot read, or that speaks of another
+//! segment (a misdirected write), is never used: whoever needs it has it made anew from the segment first (`mend`), in memory.
+//! No look waits for the device, with all of the core: who finds that a block is not in memory has it brought, and looks again.
 //! On failure: a file that does not open is rebuilt from its segment by recovery.
 
 pub mod format;
 pub mod write;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -19,6 +22,9 @@ use crate::entry::Entry;
 use crate::keys::KeyEntry;
 use format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page};
 
+/// Read along with a block that is not in memory: who needs it will mostly need its neighbours.
+const BROUGHT_BYTES: usize = 32 * BLOCK;
+
 type MappedOf<E> = <<E as Env>::Disk as Disk>::Mapped;
 
 pub struct SealedIndex<E: Env> {
@@ -26,6 +32,8 @@ pub struct SealedIndex<E: Env> {
     header: IndexHeader,
     /// Blocks that were made anew, by their place in the file.
     mended: BTreeMap<usize, AlignedBuf>,
+    /// Blocks that the device does not read; to be mended.
+    unreadable: RefCell<BTreeSet<usize>>,
     keys_at: usize,
     pub oldest_ms: i64,
     pub newest_ms: i64,
@@ -45,17 +53,22 @@ impl<E: Env> SealedIndex<E> {
         segment_bytes: u64,
     ) -> io::Result<Option<Self>> {
         let mapped = env.disk().map(path).await?;
-        let Some(header) = IndexHeader::decode(mapped.bytes()) else {
+        let block = 0..BLOCK.min(mapped.len());
+        if let Err(error) = mapped.bring(block.clone()).await {
+            tracing::error!(path = %path.display(), "the first block of an index is not read: {error}");
+            return Ok(None);
+        }
+        let Some(header) = IndexHeader::decode(mapped.look(block)) else {
             return Ok(None);
         };
         let own = header.id == id && header.base == base && header.segment_bytes == segment_bytes;
-        if !own || header.file_bytes() != Some(mapped.bytes().len()) {
+        if !own || header.file_bytes() != Some(mapped.len()) {
             return Ok(None);
         }
         let keys_at = header.keys_at().expect("the file's size was made of it");
         let (oldest_ms, newest_ms) = (header.oldest_ms, header.newest_ms);
-        let mended = BTreeMap::new();
-        Ok(Some(Self { mapped: Rc::new(mapped), header, mended, keys_at, oldest_ms, newest_ms }))
+        let (mended, unreadable) = (BTreeMap::new(), RefCell::default());
+        Ok(Some(Self { mapped: Rc::new(mapped), header, mended, unreadable, keys_at, oldest_ms, newest_ms }))
     }
 
     /// The same index with some blocks made anew.
@@ -65,13 +78,65 @@ impl<E: Env> SealedIndex<E> {
         mended.extend(blocks);
         debug_assert!(mended.values().all(|block| block.len() == BLOCK));
         let (mapped, header, keys_at) = (Rc::clone(&self.mapped), self.header, self.keys_at);
-        Self { mapped, header, mended, keys_at, oldest_ms: self.oldest_ms, newest_ms: self.newest_ms }
+        let (unreadable, oldest_ms, newest_ms) = (self.unreadable.clone(), self.oldest_ms, self.newest_ms);
+        Self { mapped, header, mended, unreadable, keys_at, oldest_ms, newest_ms }
     }
 
-    /// The catalog page at `at` bytes into the catalog and where the next one begins; `None` behind the last.
+    fn catalog(&self) -> Range<usize> {
+        let start = self.header.catalog_at().expect("the file's size was made of it");
+        start..start + self.header.catalog_bytes as usize
+    }
+
+    /// Has the catalog read. The error is the device's.
+    pub async fn bring_catalog(&self) -> io::Result<()> {
+        self.mapped.bring(self.catalog()).await
+    }
+
+    /// Whether a look at the block there does not wait.
+    fn is_at_hand(&self, at: usize) -> bool {
+        self.mended.contains_key(&at)
+            || self.unreadable.borrow().contains(&at)
+            || self.mapped.is_in_memory(at..at + BLOCK)
+    }
+
+    /// Has the block there read, and some behind it. What the device does not read is taken for damaged from then on.
+    async fn bring(&self, at: usize) {
+        let end = (at + BROUGHT_BYTES).min(self.mapped.len());
+        if self.mapped.bring(at..end).await.is_ok() {
+            return;
+        }
+        for at in (at..end).step_by(BLOCK) {
+            if let Err(error) = self.mapped.bring(at..(at + BLOCK).min(end)).await {
+                let base = self.header.base;
+                tracing::error!(base, at, "a block of an index is not read: {error}");
+                self.unreadable.borrow_mut().insert(at);
+            }
+        }
+    }
+
+    /// Whether the block with this entry is in memory.
+    pub fn has_at_hand(&self, index: u32) -> bool {
+        self.is_at_hand(self.place_of_entries(index as usize / ENTRIES_PER_BLOCK).0)
+    }
+
+    /// Has the block with this entry read if it is not in memory.
+    pub async fn bring_entry(&self, index: u32) {
+        let at = self.place_of_entries(index as usize / ENTRIES_PER_BLOCK).0;
+        if !self.is_at_hand(at) {
+            self.bring(at).await;
+        }
+    }
+
+    pub async fn bring_key_block(&self, block: usize) {
+        let at = self.place_of_keys(block);
+        if !self.is_at_hand(at) {
+            self.bring(at).await;
+        }
+    }
+
+    /// After [`Self::bring_catalog`]: the catalog page at `at` bytes into the catalog and where the next one begins; `None` behind the last.
     pub fn page(&self, at: usize) -> Result<Option<(Page, usize)>, DamagedBlock> {
-        let catalog_at = self.header.catalog_at().expect("the file's size was made of it");
-        let catalog = &self.mapped.bytes()[catalog_at..][..self.header.catalog_bytes as usize];
+        let catalog = self.mapped.look(self.catalog());
         if at >= catalog.len() {
             return Ok(None);
         }
@@ -83,7 +148,7 @@ impl<E: Env> SealedIndex<E> {
         Ok(Some((page, at + used)))
     }
 
-    /// All pages; `None` if one does not check.
+    /// After [`Self::bring_catalog`]: all pages; `None` if one does not check.
     pub fn pages(&self) -> Option<Vec<Page>> {
         let (mut pages, mut at) = (Vec::new(), 0);
         while let Some((page, next)) = self.page(at).ok()? {
@@ -94,9 +159,12 @@ impl<E: Env> SealedIndex<E> {
     }
 
     fn block(&self, at: usize) -> &[u8] {
+        // Nothing checks in it.
+        const UNREADABLE: [u8; BLOCK] = [0; BLOCK];
         match self.mended.get(&at) {
             Some(block) => block,
-            None => &self.mapped.bytes()[at..at + BLOCK],
+            None if self.unreadable.borrow().contains(&at) => &UNREADABLE,
+            None => self.mapped.look(at..at + BLOCK),
         }
     }
 
@@ -164,17 +232,19 @@ impl<E: Env> SealedIndex<E> {
     }
 
     /// Positions of the records that have a key of this hash, in log order.
-    pub fn positions(&self, hash: u64) -> Result<Vec<u64>, DamagedBlock> {
+    pub async fn positions(&self, hash: u64) -> Result<Vec<u64>, DamagedBlock> {
         let blocks = self.key_blocks();
         // The first block whose last hash is not below: what is sought begins there.
         let (mut low, mut high) = (0, blocks);
         while low < high {
             let middle = low + (high - low) / 2;
+            self.bring_key_block(middle).await;
             let last = self.key_block(middle)?.last().ok_or(DamagedBlock)?;
             if last.hash < hash { low = middle + 1 } else { high = middle }
         }
         let mut found = Vec::new();
         for block in low..blocks {
+            self.bring_key_block(block).await;
             for key in self.key_block(block)? {
                 match key.hash.cmp(&hash) {
                     std::cmp::Ordering::Less => {}

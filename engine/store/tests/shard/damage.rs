@@ -82,7 +82,7 @@ fn a_damaged_batch_before_intact_ones_is_set_aside_and_bridged() {
         assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 100), "offsets stay dense");
         let mut at = 0;
         let mut seen = Vec::new();
-        while let ReadOutcome::Found(plan) = shard.read(queue, at, &LIMITS, |_| true) {
+        while let ReadOutcome::Found(plan) = shard.read_legible(queue, at, &LIMITS, |_| true).await.unwrap() {
             at = plan.next_offset;
             for chunk in shard.fetch(plan).await.unwrap() {
                 for record in records(chunk.as_ref()) {
@@ -133,7 +133,9 @@ fn a_queue_whose_first_message_is_rotten_opens_again_from_its_sealed_index() {
         assert!(report.sealed_segments > 0, "{report:?}");
         let queue = shard.find_queue(QUEUE.0, QUEUE.1).expect("recovered");
         assert_eq!((shard.bounds(queue).min, shard.bounds(queue).max), (0, 1000));
-        let ReadOutcome::Found(plan) = shard.read(queue, 2, &LIMITS, |_| true) else { panic!("found") };
+        let ReadOutcome::Found(plan) = shard.read_legible(queue, 2, &LIMITS, |_| true).await.unwrap() else {
+            panic!("found")
+        };
         assert!(plan.messages > 0);
     });
 }
@@ -215,7 +217,9 @@ fn offsets_of_lost_last_messages_are_not_given_again() {
     reopened(&world, &host, &config, |env, shard, _| async move {
         send(&env, &shard, 3).await;
         let queue = shard.queue(QUEUE.0, QUEUE.1);
-        let ReadOutcome::Found(plan) = shard.read(queue, 17, &LIMITS, |_| true) else { panic!("found") };
+        let ReadOutcome::Found(plan) = shard.read_legible(queue, 17, &LIMITS, |_| true).await.unwrap() else {
+            panic!("found")
+        };
         let chunks = shard.fetch(plan).await.unwrap();
         let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
         let seen: Vec<i64> = records(&bytes).map(|record| record.unwrap().queue_offset).collect();
@@ -319,14 +323,18 @@ fn a_rotten_record_in_a_sealed_segment_is_left_out() {
     reopened(&world, &host, &config, move |_env, shard, _| async move {
         let queue = shard.find_queue(QUEUE.0, QUEUE.1).unwrap();
         assert_eq!(shard.read_at(physical).await.unwrap(), None);
-        let ReadOutcome::Found(plan) = shard.read(queue, 95, &LIMITS, |_| true) else { panic!("found") };
+        let ReadOutcome::Found(plan) = shard.read_legible(queue, 95, &LIMITS, |_| true).await.unwrap() else {
+            panic!("found")
+        };
         let chunks = shard.fetch(plan).await.unwrap();
         let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
         let seen: Vec<i64> = records(&bytes).map(|record| record.unwrap().queue_offset).collect();
         assert_eq!(seen, (95..127).filter(|offset| *offset != 100).collect::<Vec<_>>());
         let one = crate::support::LIMITS;
         let one = ringmq_store::ReadLimits { max_messages: 1, max_messages_cold: 1, ..one };
-        let ReadOutcome::Found(plan) = shard.read(queue, 100, &one, |_| true) else { panic!("found") };
+        let ReadOutcome::Found(plan) = shard.read_legible(queue, 100, &one, |_| true).await.unwrap() else {
+            panic!("found")
+        };
         assert_eq!(plan.next_offset, 101);
         let Err(error) = shard.fetch(plan).await.map(|_| ()) else { panic!("damaged bytes were served") };
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);

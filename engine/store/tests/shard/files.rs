@@ -95,7 +95,10 @@ fn filters_limits_and_outcomes() {
         async move {
             let (_handle, shard, _) = open(&env, &config).await.unwrap();
             let queue = shard.queue(QUEUE.0, QUEUE.1);
-            assert!(matches!(shard.read(queue, 0, &LIMITS, |_| true), ReadOutcome::Empty));
+            assert!(matches!(
+                shard.read_legible(queue, 0, &LIMITS, |_| true).await.unwrap(),
+                ReadOutcome::Empty
+            ));
             let model = Rc::new(RefCell::new(Model::default()));
             send(&shard, &model, 0..300, false).await;
             let found = |offset, limits: &ReadLimits, tag: i64| match shard
@@ -112,10 +115,16 @@ fn filters_limits_and_outcomes() {
             assert_eq!(found(0, &one_byte, 1), (1, 4), "one message whatever its size");
             let short = ReadLimits { scan_entries: 9, ..LIMITS };
             assert_eq!(found(0, &short, 2), (3, 9));
-            let outcome = shard.read(queue, 0, &short, |t| t == 9);
+            let outcome = shard.read_legible(queue, 0, &short, |t| t == 9).await.unwrap();
             assert!(matches!(outcome, ReadOutcome::NoneMatched { next_offset: 9 }));
-            assert!(matches!(shard.read(queue, 300, &LIMITS, |_| true), ReadOutcome::AtEnd));
-            assert!(matches!(shard.read(queue, 301, &LIMITS, |_| true), ReadOutcome::AfterEnd));
+            assert!(matches!(
+                shard.read_legible(queue, 300, &LIMITS, |_| true).await.unwrap(),
+                ReadOutcome::AtEnd
+            ));
+            assert!(matches!(
+                shard.read_legible(queue, 301, &LIMITS, |_| true).await.unwrap(),
+                ReadOutcome::AfterEnd
+            ));
             assert!(shard.is_young(queue));
             assert!(!shard.is_young(shard.queue("empty", 0)));
             let first = shard.store_time(queue, 0).await.unwrap().unwrap();
@@ -251,7 +260,10 @@ fn a_slow_consumer_keeps_its_bytes_and_appends_say_why_they_wait() {
             let model: SharedModel = Rc::new(RefCell::new(Model::default()));
             send(&shard, &model, 0..20, false).await;
             let queue = shard.queue(QUEUE.0, QUEUE.1);
-            let ReadOutcome::Found(plan) = shard.read(queue, 0, &LIMITS, |_| true) else { panic!("found") };
+            let ReadOutcome::Found(plan) = shard.read_legible(queue, 0, &LIMITS, |_| true).await.unwrap()
+            else {
+                panic!("found")
+            };
             let chunks = shard.fetch(plan).await.unwrap();
             let before: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
             // Appends go on until the ring comes round to what is being sent.
@@ -288,7 +300,10 @@ fn a_slow_consumer_keeps_its_bytes_and_appends_say_why_they_wait() {
                 shard.synced().moved().await;
             }
             // What left the ring is read from its segment.
-            let ReadOutcome::Found(cold) = shard.read(queue, 0, &LIMITS, |_| true) else { panic!("found") };
+            let ReadOutcome::Found(cold) = shard.read_legible(queue, 0, &LIMITS, |_| true).await.unwrap()
+            else {
+                panic!("found")
+            };
             assert!(!cold.is_hot());
             let cold: Vec<u8> =
                 shard.fetch(cold).await.unwrap().iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();

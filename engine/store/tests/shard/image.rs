@@ -143,7 +143,9 @@ async fn read(shard: &Shard<SimEnv>) -> Found {
                     }
                     at = next;
                 }
-                ReadOutcome::Damaged { segment } => shard.mend(segment).await.expect("no fault of the disk"),
+                ReadOutcome::Illegible => {
+                    shard.make_legible(queue, at, 1).await.expect("no fault of the disk")
+                }
                 ReadOutcome::NoneMatched { next_offset } => {
                     assert!(next_offset > at, "{name:?}: no way past {at}");
                     at = next_offset;

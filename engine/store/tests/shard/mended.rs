@@ -193,7 +193,7 @@ fn only_what_the_segment_has_lost_too_is_missing() {
                 let before = shard.stats().damaged_records;
                 let outcome = loop {
                     match shard.read(queue, *offset, &one, |_| true) {
-                        ReadOutcome::Damaged { segment } => shard.mend(segment).await.unwrap(),
+                        ReadOutcome::Illegible => shard.make_legible(queue, *offset, 1).await.unwrap(),
                         outcome => break outcome,
                     }
                 };

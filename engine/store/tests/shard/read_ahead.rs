@@ -39,7 +39,7 @@ fn config() -> StoreConfig {
 async fn read_and_check(shard: Shard<SimEnv>, (topic, id): QueueName, from: u64) -> u64 {
     let queue = shard.queue(topic, id);
     let mut at = from;
-    while let ReadOutcome::Found(plan) = shard.read(queue, at, &LIMITS, |_| true) {
+    while let ReadOutcome::Found(plan) = shard.read_legible(queue, at, &LIMITS, |_| true).await.unwrap() {
         let next = plan.next_offset;
         let chunks = shard.fetch(plan).await.unwrap();
         // Each chunk by itself: it has whole records.
@@ -91,7 +91,10 @@ fn one_that_jumps_about_reads_only_what_it_wants() {
         let queue = shard.queue(QUEUES[1].0, QUEUES[1].1);
         let one = ringmq_store::ReadLimits { max_messages_cold: 1, ..LIMITS };
         for offset in [700, 10, 450, 200] {
-            let ReadOutcome::Found(plan) = shard.read(queue, offset, &one, |_| true) else { panic!() };
+            let ReadOutcome::Found(plan) = shard.read_legible(queue, offset, &one, |_| true).await.unwrap()
+            else {
+                panic!()
+            };
             let chunks = shard.fetch(plan).await.unwrap();
             let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();
             assert_eq!(records(&bytes).next().unwrap().unwrap().body, body(QUEUES[1].1, offset));
@@ -113,14 +116,20 @@ fn one_that_fell_behind_takes_the_chunks_that_are_still_there() {
         let ahead = shard.queue(QUEUES[0].0, QUEUES[0].1);
         let mut at = 0;
         while shard.stats().chunks_read < 6 {
-            let ReadOutcome::Found(plan) = shard.read(ahead, at, &LIMITS, |_| true) else { panic!() };
+            let ReadOutcome::Found(plan) = shard.read_legible(ahead, at, &LIMITS, |_| true).await.unwrap()
+            else {
+                panic!()
+            };
             at = plan.next_offset;
             shard.fetch(plan).await.unwrap();
         }
         let behind = shard.queue(QUEUES[1].0, QUEUES[1].1);
         // In the chunk behind the first, and far from where the other one is.
         let from = 2 * at / 6;
-        let ReadOutcome::Found(plan) = shard.read(behind, from, &LIMITS, |_| true) else { panic!() };
+        let ReadOutcome::Found(plan) = shard.read_legible(behind, from, &LIMITS, |_| true).await.unwrap()
+        else {
+            panic!()
+        };
         let chunks = shard.fetch(plan).await.unwrap();
         let is_own =
             |chunk: &Chunk<_>| matches!(chunk, Chunk::Aligned(buffer, _) if buffer.len() != chunk_bytes);
@@ -149,7 +158,7 @@ fn chunks_in_use_are_left_alone_and_others_read_past_them() {
         let queue = shard.queue(QUEUES[0].0, QUEUES[0].1);
         let mut held = Vec::new();
         let mut at = 0;
-        while let ReadOutcome::Found(plan) = shard.read(queue, at, &LIMITS, |_| true) {
+        while let ReadOutcome::Found(plan) = shard.read_legible(queue, at, &LIMITS, |_| true).await.unwrap() {
             at = plan.next_offset;
             held.push(shard.fetch(plan).await.unwrap());
         }
@@ -189,7 +198,9 @@ fn a_chunk_that_was_read_too_early_is_read_again() {
                 // A little behind, where the ring no longer is.
                 *at = (*at).max(shard.bounds(queue).max.saturating_sub(90));
                 let one = ringmq_store::ReadLimits { max_messages: 16, ..LIMITS };
-                if let ReadOutcome::Found(plan) = shard.read(queue, *at, &one, |_| true) {
+                if let ReadOutcome::Found(plan) =
+                    shard.read_legible(queue, *at, &one, |_| true).await.unwrap()
+                {
                     let next = plan.next_offset;
                     let chunks = shard.fetch(plan).await.unwrap();
                     let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.as_ref().to_vec()).collect();

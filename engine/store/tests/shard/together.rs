@@ -98,6 +98,7 @@ fn the_index_is_walked_and_single_messages_are_read() {
         assert_eq!(bounds.max, count);
         let (mut at, mut seen) = (0, bounds.min);
         while at < count {
+            shard.make_legible(queue, at, 100).await.unwrap();
             at = shard.look(queue, at, 100, |entry| {
                 assert_eq!((entry.queue_offset, entry.tags_code), (seen, seen as i64));
                 assert!(entry.size > 1000);

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -77,10 +78,31 @@ pub enum OfflineMapped {
 }
 
 impl Mapped for OfflineMapped {
-    fn bytes(&self) -> &[u8] {
+    fn len(&self) -> usize {
         match self {
-            OfflineMapped::OnDisk(mapped) => mapped.bytes(),
-            OfflineMapped::Copied(bytes) => bytes,
+            OfflineMapped::OnDisk(mapped) => mapped.len(),
+            OfflineMapped::Copied(bytes) => bytes.len(),
+        }
+    }
+
+    fn look(&self, range: Range<usize>) -> &[u8] {
+        match self {
+            OfflineMapped::OnDisk(mapped) => mapped.look(range),
+            OfflineMapped::Copied(bytes) => &bytes[range],
+        }
+    }
+
+    fn is_in_memory(&self, range: Range<usize>) -> bool {
+        match self {
+            OfflineMapped::OnDisk(mapped) => mapped.is_in_memory(range),
+            OfflineMapped::Copied(_) => true,
+        }
+    }
+
+    async fn bring(&self, range: Range<usize>) -> io::Result<()> {
+        match self {
+            OfflineMapped::OnDisk(mapped) => mapped.bring(range).await,
+            OfflineMapped::Copied(_) => Ok(()),
         }
     }
 }
@@ -246,7 +268,7 @@ mod tests {
             file.write_at(0, AlignedBuf::copy_of(b"new")).await.unwrap();
             disk.open(&path("kept"), OpenMode::Read).await.unwrap();
             assert!(disk.open(&path("kept"), OpenMode::CreateNew).await.is_err());
-            assert_eq!(&disk.map(&path("written")).await.unwrap().bytes()[..3], b"new");
+            assert_eq!(disk.map(&path("written")).await.unwrap().look(0..3), b"new");
         });
         assert_eq!(names(), ["kept", "made", "moved", "written"]);
         let changes: Vec<_> = disk.changes();

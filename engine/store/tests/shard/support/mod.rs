@@ -169,7 +169,7 @@ pub async fn read_all<E: Env>(shard: &Shard<E>, name: QueueName) -> io::Result<B
             }
             ReadOutcome::Empty | ReadOutcome::AtEnd => break,
             ReadOutcome::BeforeStart => at = shard.bounds(queue).min,
-            ReadOutcome::Damaged { segment } => shard.mend(segment).await?,
+            ReadOutcome::Illegible => shard.make_legible(queue, at, 1).await?,
             ReadOutcome::AfterEnd => panic!("{name:?}: read past the end at {at}"),
             ReadOutcome::NoneMatched { next_offset } => {
                 panic!("{name:?}: nothing at {at}, on to {next_offset}")
