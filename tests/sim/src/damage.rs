@@ -52,9 +52,9 @@ struct Shard<'h> {
     files: Files,
 }
 
-/// Looks at the store in `data`, which has one shard.
-pub fn hits(host: &Host, data: &Path, segment_bytes: u64) -> Hits {
-    let dir = data.join("shard-00");
+/// Looks at one shard of the store in `data`, and at its metadata journal.
+pub fn hits(host: &Host, data: &Path, shard: u16, segment_bytes: u64) -> Hits {
+    let dir = data.join(format!("shard-{shard:02}"));
     let mut hits = Hits::default();
     let mut files = Files::default();
     for (path, _) in host.files() {

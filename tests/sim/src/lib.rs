@@ -13,7 +13,7 @@
 //! - consumer offsets never go back past an acknowledged commit;
 //! - a recovered node accepts new messages, and recovering twice gives the same as once.
 //!
-//! A whole broker ([`broker`]) is checked through the protocol alone, by clients that send again when they hear nothing.
+//! A whole broker ([`broker`]) is checked through the protocol and its log alone, by clients that send again when they hear nothing.
 //!
 //! A broken promise is a panic that names the seed. [`Bug`]s are planted to show that they are caught.
 
@@ -27,6 +27,7 @@ mod plan;
 mod run;
 mod shrink;
 
+pub use broker::BrokerPlan;
 pub use model::Model;
 pub use plan::{Bug, Plan};
 pub use run::{Outcome, run_seed, run_seed_without};

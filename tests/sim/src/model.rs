@@ -215,7 +215,7 @@ impl Model {
             }
         }
         let Hits { lost, bytes, forgotten, unfindable, journal } =
-            damage::hits(&self.host, &self.data, self.segment_bytes);
+            damage::hits(&self.host, &self.data, 0, self.segment_bytes);
         self.journal_was_hit |= journal;
         for (name, queue) in QUEUES.iter().zip(&self.queues) {
             let is_hit = |place: &Range<u64>| bytes.iter().any(|hit| meet(hit, place));

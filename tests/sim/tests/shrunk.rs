@@ -1,7 +1,7 @@
 //! What a failing seed is shrunk to.
 
 use ringmq_simenv::{CrashKind, World};
-use sim::{Fault, Plan, superfluous};
+use sim::{BrokerPlan, Fault, Plan, superfluous};
 
 #[test]
 fn what_a_failure_needs_is_what_is_left() {
@@ -23,4 +23,22 @@ fn a_plan_without_anything_is_calm() {
         assert!(plan.lives.len() == 1 && plan.lives[0].calm() && plan.lives[0].end == CrashKind::Process);
     }
     assert!(eventful > 10);
+}
+
+#[test]
+fn a_brokers_plan_without_anything_is_calm() {
+    let everything = <Fault as clap::ValueEnum>::value_variants();
+    let mut eventful = [0; 3];
+    for seed in 0..100 {
+        let world = World::new(seed);
+        let mut plan = BrokerPlan::drawn(&world.rng("broker plan"));
+        plan.add_losses(&world.rng("broker losses"));
+        eventful[0] += plan.lives.iter().filter(|life| life.rot).count();
+        eventful[1] += plan.lives.iter().filter(|life| life.room.is_some()).count();
+        eventful[2] += plan.lives.iter().filter(|life| !life.loses_nothing()).count();
+        plan.leave_out(everything);
+        let [life] = &plan.lives[..] else { panic!("{} lives", plan.lives.len()) };
+        assert!(life.calm() && life.loses_nothing() && life.cuts.is_empty(), "seed {seed}: {life:?}");
+    }
+    assert!(eventful.iter().all(|count| *count > 10), "{eventful:?}");
 }

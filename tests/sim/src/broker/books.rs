@@ -7,15 +7,16 @@
 //! - nothing is there that nobody sent to that queue, nor more often than it was sent;
 //! - a consumer offset is the last acknowledged one, or one whose commit was sent and never answered.
 //!
-//! After bytes of its disk were changed behind its back a broker may miss messages and give their offsets again; but still nothing
-//! is there that nobody sent.
+//! After bytes of its disk were changed behind its back a broker may miss the messages that were hit ([`Places`]), and no other:
+//! one that is missing before the end of its queue was named, and nothing is there that nobody sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ringmq_simenv::Host;
+use ringmq_simenv::{Damage, Host};
 
-use super::plan::QUEUES;
+use super::places::{Place, Places};
+use super::plan::{BrokerPlan, QUEUES};
 
 /// Longest body.
 const BODY_MAX: u64 = 2000;
@@ -31,6 +32,8 @@ struct Acked {
 #[derive(Clone, Default)]
 struct Commits {
     acknowledged: Option<i64>,
+    /// All that were ever sent.
+    ever: BTreeSet<i64>,
     /// The newest that was sent.
     asked: Option<i64>,
     /// Sent, and nobody knows when they take effect, if ever.
@@ -45,11 +48,32 @@ pub struct Committed(Commits);
 
 /// What was known when a request was sent.
 #[derive(Clone, Copy)]
-pub struct Since(u64);
+pub struct Since {
+    losses: u64,
+    crashes: u64,
+}
+
+/// A message that a reader was given.
+pub struct Given {
+    pub offset: u64,
+    pub place: Place,
+    pub bytes: Vec<u8>,
+}
+
+/// A whole queue as a broker has it.
+pub struct Found {
+    /// The first offset that retention has left.
+    pub min: u64,
+    pub end: u64,
+    pub messages: BTreeMap<u64, Given>,
+    /// Whether the broker knows the topic.
+    pub has_topic: bool,
+}
 
 pub struct Books {
-    machine: Host,
     sync: bool,
+    /// Whether messages may be gone because the disk was full.
+    recycles: bool,
     /// By message number: how often it was sent to each queue.
     sent: Vec<[u32; QUEUES]>,
     acked: BTreeMap<(usize, u64), Acked>,
@@ -57,6 +81,9 @@ pub struct Books {
     commits: BTreeMap<(&'static str, usize), Commits>,
     /// Power losses so far.
     losses: u64,
+    /// Ends of processes so far.
+    crashes: u64,
+    places: Places,
     pub acknowledged: u64,
     pub commits_acknowledged: u64,
     pub read: u64,
@@ -71,24 +98,27 @@ pub fn body(number: u64) -> Vec<u8> {
 }
 
 impl Books {
-    pub fn new(machine: Host, sync: bool) -> Self {
+    pub fn new(machine: Host, plan: &BrokerPlan) -> Self {
         Self {
-            machine,
-            sync,
+            sync: plan.sync,
+            recycles: plan.recycles(),
             sent: Vec::new(),
             acked: BTreeMap::new(),
             seen: BTreeMap::new(),
             commits: BTreeMap::new(),
             losses: 0,
+            crashes: 0,
+            places: Places::new(machine, plan.shards, plan.segment_bytes),
             acknowledged: 0,
             commits_acknowledged: 0,
             read: 0,
         }
     }
 
-    /// Whether the disk has not what was written to it.
-    fn is_damaged(&self) -> bool {
-        !self.machine.damages().is_empty()
+    /// All damage so far, after a look at what it may take.
+    pub fn look_for_damage(&mut self) -> &[Damage] {
+        self.places.look();
+        self.places.damages()
     }
 
     pub fn new_message(&mut self) -> u64 {
@@ -101,16 +131,27 @@ impl Books {
         self.now()
     }
 
-    pub fn acknowledged(&mut self, number: u64, queue: usize, offset: u64, since: Since, now: Duration) {
+    pub fn acknowledged(
+        &mut self,
+        number: u64,
+        queue: usize,
+        offset: u64,
+        place: Place,
+        since: Since,
+        now: Duration,
+    ) {
         self.acknowledged += 1;
-        if !self.sync && since.0 != self.losses {
+        if !self.sync && since.losses != self.losses {
             return; // the answer was on its way when the power went: what it promised may be gone already
         }
-        self.look(queue, offset, number);
+        if since.crashes != self.crashes && self.places.was_hit(&place) {
+            return; // so it was when rot came, and another message may be there by now
+        }
+        self.look(queue, offset, number, place);
         let acked = Acked { number, at: now, is_safe: self.sync };
         let before = self.acked.insert((queue, offset), acked);
         assert!(
-            before.is_none() || self.is_damaged(),
+            before.is_none(),
             "queue {queue}: offset {offset} was acknowledged twice, for {number} and {:?}",
             before.map(|acked| acked.number)
         );
@@ -118,31 +159,50 @@ impl Books {
 
     /// For a request that is sent now.
     pub fn now(&self) -> Since {
-        Since(self.losses)
+        Since { losses: self.losses, crashes: self.crashes }
     }
 
     /// A message that a consumer was given.
-    pub fn pulled(&mut self, queue: usize, offset: u64, bytes: &[u8], since: Since) -> u64 {
+    pub fn pulled(&mut self, queue: usize, given: &Given, since: Since) -> u64 {
+        let Given { offset, place, bytes } = given;
         let number = bytes.first_chunk().map(|number| u64::from_be_bytes(*number));
         let number =
             number.unwrap_or_else(|| panic!("queue {queue}: offset {offset} has {} bytes", bytes.len()));
         let times = self.sent.get(number as usize).map_or(0, |sent| sent[queue]);
         assert!(times > 0, "queue {queue}: offset {offset} has message {number}, which nobody sent there");
-        assert!(bytes == body(number), "queue {queue}: offset {offset} has other bytes than were sent");
-        if since.0 == self.losses {
-            self.look(queue, offset, number); // else the answer may be of a log that the power has cut since
+        assert!(*bytes == body(number), "queue {queue}: offset {offset} has other bytes than were sent");
+        // Else the answer may be of a log that the power has cut since, or rot.
+        let is_late = since.crashes != self.crashes && self.places.was_hit(place);
+        if since.losses == self.losses && !is_late {
+            self.look(queue, *offset, number, place.clone());
         }
         self.read += 1;
         number
     }
 
-    fn look(&mut self, queue: usize, offset: u64, number: u64) {
-        let seen = self.seen.insert((queue, offset), number).unwrap_or(number);
-        let promised = self.acked.get(&(queue, offset)).map_or(number, |acked| acked.number);
-        if (seen, promised) != (number, number) && !self.is_damaged() {
-            assert!(seen == number, "queue {queue}: offset {offset} was message {seen}, and now is {number}");
-            panic!("queue {queue}: acknowledged offset {offset} is {number}, not {promised}");
+    fn look(&mut self, queue: usize, offset: u64, number: u64, place: Place) {
+        let at = (queue, offset);
+        let seen = self.seen.get(&at).copied().unwrap_or(number);
+        let promised = self.acked.get(&at).map_or(number, |acked| acked.number);
+        if (seen, promised) != (number, number) {
+            if !self.places.may_be_missing(queue, offset) {
+                assert!(
+                    seen == number,
+                    "queue {queue}: offset {offset} was message {seen}, and now is {number}"
+                );
+                panic!("queue {queue}: acknowledged offset {offset} is {number}, not {promised}");
+            }
+            self.forget(queue, offset);
         }
+        self.seen.insert(at, number);
+        self.places.put(queue, offset, place);
+    }
+
+    /// Damage has taken it, and another message may come there.
+    fn forget(&mut self, queue: usize, offset: u64) {
+        self.acked.remove(&(queue, offset));
+        self.seen.remove(&(queue, offset));
+        self.places.forget(queue, offset);
     }
 
     /// A broker that was started then serves now: what it found in its ring is flushed from now on.
@@ -151,7 +211,13 @@ impl Books {
         found.for_each(|acked| acked.at = now);
     }
 
-    /// `bound`: what was acknowledged so long before the end is safe; `None` if the disk gave no such bound.
+    /// A process has ended, and maybe its disk was hit.
+    pub fn crashed(&mut self) {
+        self.crashes += 1;
+        self.places.look();
+    }
+
+    /// The power went, or the rings did. `bound`: what was acknowledged so long before the end is safe; `None` if the disk gave no such bound.
     pub fn power_lost(&mut self, end: Duration, bound: Option<Duration>) {
         self.losses += 1;
         self.seen.clear();
@@ -159,6 +225,7 @@ impl Books {
             acked.is_safe |= bound.is_some_and(|bound| acked.at + bound <= end);
             acked.is_safe
         });
+        self.places.keep(|queue, offset| self.acked.contains_key(&(queue, offset)));
     }
 
     pub fn promised(&self, queue: usize) -> Promised {
@@ -167,10 +234,14 @@ impl Books {
     }
 
     /// A whole queue as a broker has it after a recovery.
-    pub fn audit(&mut self, queue: usize, promised: &Promised, found: &BTreeMap<u64, Vec<u8>>, end: u64) {
+    pub fn audit(&mut self, queue: usize, promised: &Promised, found: &Found) {
+        let Found { min, end, messages, has_topic } = found;
+        if !has_topic && self.places.journal_was_hit() {
+            return; // a journal whose end was hit may not know the topic any more
+        }
         let mut times: BTreeMap<u64, u32> = BTreeMap::new();
-        for (offset, bytes) in found {
-            *times.entry(self.pulled(queue, *offset, bytes, self.now())).or_default() += 1;
+        for given in messages.values() {
+            *times.entry(self.pulled(queue, given, self.now())).or_default() += 1;
         }
         for (number, times) in times {
             let sent = self.sent[number as usize][queue];
@@ -179,24 +250,47 @@ impl Books {
                 "queue {queue}: message {number} is there {times} times, but was sent {sent}"
             );
         }
-        if self.is_damaged() {
-            self.acked.retain(|(of, offset), _| *of != queue || found.contains_key(offset));
-            self.seen.retain(|(of, offset), _| *of != queue || found.contains_key(offset));
-            return;
-        }
-        assert_eq!(found.len() as u64, end, "queue {queue}: its offsets are not dense");
-        for offset in &promised.0 {
-            let number = self.acked[&(queue, *offset)].number;
+        self.recycled(queue, *min);
+        for offset in promised.0.iter().filter(|offset| *offset >= min && !messages.contains_key(offset)) {
+            let number = self.acked.get(&(queue, *offset)).map(|acked| acked.number);
             assert!(
-                found.contains_key(offset),
-                "queue {queue}: acknowledged offset {offset} with message {number} is lost; the queue ends at {end}"
+                self.places.may_be_missing(queue, *offset),
+                "queue {queue}: acknowledged offset {offset} with message {number:?} is lost; the queue ends at {end}"
             );
         }
+        for offset in (*min..*end).filter(|offset| !messages.contains_key(offset)) {
+            assert!(
+                self.places.may_be_missing(queue, offset),
+                "queue {queue}: its offsets are not dense: there is no {offset}"
+            );
+            assert!(
+                self.places.is_named(queue, offset),
+                "queue {queue}: offset {offset} is missing, and nothing says so"
+            );
+        }
+        let gone: Vec<u64> = promised
+            .0
+            .iter()
+            .copied()
+            .filter(|offset| offset >= end && !messages.contains_key(offset))
+            .collect();
+        gone.into_iter().for_each(|offset| self.forget(queue, offset));
+        self.places.are_there(queue, |offset| messages.contains_key(&offset));
+    }
+
+    /// Offsets below `min` are gone by the rules of retention.
+    fn recycled(&mut self, queue: usize, min: u64) {
+        assert!(min == 0 || self.recycles, "queue {queue}: cut at {min}");
+        let is_left = |of: usize, offset: u64| of != queue || offset >= min;
+        self.acked.retain(|(of, offset), _| is_left(*of, *offset));
+        self.seen.retain(|(of, offset), _| is_left(*of, *offset));
+        self.places.keep(is_left);
     }
 
     pub fn committing(&mut self, group: &'static str, queue: usize, offset: i64) {
         let commits = self.commits.entry((group, queue)).or_default();
         commits.unanswered.insert(offset);
+        commits.ever.insert(offset);
         commits.asked = Some(offset);
     }
 
@@ -212,15 +306,26 @@ impl Books {
     }
 
     /// What a recovered broker says of a group's offset; `None`: it knows none.
-    pub fn commit_found(&self, group: &'static str, queue: usize, before: &Committed, found: Option<i64>) {
+    pub fn commit_found(
+        &mut self,
+        group: &'static str,
+        queue: usize,
+        before: &Committed,
+        found: Option<i64>,
+    ) {
         let Committed(Commits { acknowledged, unanswered, .. }) = before;
-        let asked = self.committed(group, queue).0.asked;
+        let Committed(now) = self.committed(group, queue);
         // While it was asked the group may have gone on.
-        let is_newer = found > *acknowledged && found <= asked;
+        let is_newer = found > *acknowledged && found <= now.asked;
         let is_unanswered = found.is_some_and(|found| unanswered.contains(&found));
+        // A journal whose last write went elsewhere ends before it, and nothing says so.
+        let is_older = self.places.journal_was_hit() && found.is_none_or(|found| now.ever.contains(&found));
         assert!(
-            found == *acknowledged || is_unanswered || is_newer || self.is_damaged(),
+            found == *acknowledged || is_unanswered || is_newer || is_older,
             "queue {queue}: consumer offset of {group} is {found:?}, but {acknowledged:?} was acknowledged"
         );
+        if is_older && now.acknowledged == *acknowledged {
+            self.commits.entry((group, queue)).or_default().acknowledged = found;
+        }
     }
 }

@@ -11,8 +11,10 @@ use ringmq_io::{Class, Env};
 use ringmq_simenv::{EPOCH_MS, SimEnv};
 use ringmq_transport::{Client, ClientConfig, Counters, NoRequests};
 use ringmq_wire::code::{request_code, response_code};
+use ringmq_wire::message_id::decode_offset_id;
 
-use super::books::{Books, body};
+use super::books::{Books, Found, body};
+use super::places::Place;
 use super::plan::{QUEUES, TOPIC};
 use super::wire;
 
@@ -89,7 +91,10 @@ pub async fn send(env: &SimEnv, client: &Client<SimEnv>, books: &SharedBooks, tr
             // Of the world, not of this process; it counts milliseconds that are over.
             let now = Duration::from_millis((env.now_ms() - EPOCH_MS) as u64 + 1);
             let offset = field("queueOffset") as u64;
-            books.borrow_mut().acknowledged(number, queue, offset, since, now);
+            let place = command.ext.get("msgId").expect("an id in the answer");
+            let (_, physical) = decode_offset_id(place).expect("the id of a place");
+            let place = Place::new(physical as u64, wire::record_bytes(&bytes));
+            books.borrow_mut().acknowledged(number, queue, offset, place, since, now);
             return true;
         }
         if !is_worth_a_retry(command.code) {
@@ -118,8 +123,8 @@ async fn consume(env: SimEnv, client: Rc<Client<SimEnv>>, books: SharedBooks, gr
             ends[queue] = max as u64;
         }
         if command.code == response_code::SUCCESS {
-            for (offset, bytes) in wire::messages(queue, command.body) {
-                books.borrow_mut().pulled(queue, offset, &bytes, since);
+            for given in wire::messages(queue, command.body) {
+                books.borrow_mut().pulled(queue, &given, since);
             }
         }
         if env.random().is_multiple_of(3) {
@@ -155,7 +160,7 @@ pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_lat
     for queue in 0..QUEUES {
         let promised = books.borrow().promised(queue);
         let mut tries = 0;
-        let (found, end) = loop {
+        let found = loop {
             match read_all(&client, queue).await {
                 Ok(all) => break all,
                 Err(latched) if may_be_latched && latched.contains("latched") => return,
@@ -169,7 +174,7 @@ pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_lat
                 Err(refused) => panic!("{refused}"),
             }
         };
-        books.borrow_mut().audit(queue, &promised, &found, end);
+        books.borrow_mut().audit(queue, &promised, &found);
         for group in GROUPS {
             let id = queue.to_string();
             let fields = [
@@ -184,39 +189,58 @@ pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_lat
             let command = answer.command();
             let offset = (command.code == response_code::SUCCESS).then(|| command.ext.get_i64("offset"));
             let offset = offset.map(|offset| offset.expect("a number in the answer"));
-            books.borrow().commit_found(group, queue, &before, offset);
+            books.borrow_mut().commit_found(group, queue, &before, offset);
         }
     }
 }
 
 /// A queue from its first message to its last, and where it ends.
-async fn read_all(client: &Client<SimEnv>, queue: usize) -> Result<(BTreeMap<u64, Vec<u8>>, u64), String> {
-    let (mut found, mut at) = (BTreeMap::new(), 0);
+async fn read_all(client: &Client<SimEnv>, queue: usize) -> Result<Found, String> {
+    let mut found = Found { min: 0, end: 0, messages: BTreeMap::new(), has_topic: true };
     loop {
+        let at = found.end;
         let answer =
             wire::pull(client, "auditors", queue, at, None, PATIENCE).await.expect("nothing is in its way");
         let command = answer.command();
         let next = || command.ext.get_i64("nextBeginOffset").expect("a number in the answer") as u64;
         match command.code {
             response_code::SUCCESS => {
-                for (offset, bytes) in wire::messages(queue, command.body) {
+                for given in wire::messages(queue, command.body) {
+                    let offset = given.offset;
                     assert!((at..next()).contains(&offset), "queue {queue}: {offset} is out of order");
-                    found.insert(offset, bytes);
+                    found.messages.insert(offset, given);
                 }
                 assert!(next() > at, "queue {queue}: no way past {at}");
-                at = next();
+                found.end = next();
             }
             response_code::PULL_RETRY_IMMEDIATELY => {
                 assert!(next() > at, "queue {queue}: no way past {at}");
-                at = next();
+                found.end = next();
             }
-            response_code::PULL_NOT_FOUND | response_code::TOPIC_NOT_EXIST => return Ok((found, at)),
+            // Retention has taken what was to come, and all before it.
+            response_code::PULL_OFFSET_MOVED if next() > at => {
+                found = Found { min: next(), end: next(), messages: BTreeMap::new(), has_topic: true };
+            }
+            response_code::PULL_NOT_FOUND => return Ok(found),
+            response_code::TOPIC_NOT_EXIST => return Ok(Found { has_topic: false, ..found }),
             code => {
                 let remark = command.remark.as_deref().unwrap_or_default();
                 return Err(format!("queue {queue}: a pull at {at} is answered {code}: {remark}"));
             }
         }
     }
+}
+
+/// A broker that was refusing sends for want of room finds that there is some, by itself.
+pub async fn comes_back(env: SimEnv, addr: SocketAddr, books: SharedBooks) {
+    let client = connect(&env, addr, &Rc::default());
+    for _ in 0..STALL_TRIES {
+        if send(&env, &client, &books, SEND_TRIES).await {
+            return;
+        }
+        env.sleep(Duration::from_secs(1)).await;
+    }
+    panic!("the disk has room again, and the broker takes no message");
 }
 
 /// A broker without faults takes messages.

@@ -7,7 +7,10 @@
 
 mod books;
 mod clients;
+mod heard;
+mod places;
 mod plan;
+mod rings;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -22,16 +25,21 @@ use ringmq_simenv::{CrashKind, Faults, Host, World};
 
 use self::books::Books;
 use self::clients::SharedBooks;
-use self::plan::{BrokerPlan, Life, LinkCut, Passes};
+pub use self::plan::BrokerPlan;
+use self::plan::{Life, LinkCut, Passes};
 use crate::plan::Bug;
 use crate::run::{Failure, Outcome, Verdict};
 use crate::shrink::Fault;
 
 const PORT: u16 = 10_911;
+const DATA: &str = "/data";
+/// Of the disk, while nothing fills it.
+const ROOM: u64 = 1 << 40;
 const START_TIME_MAX: Duration = Duration::from_secs(600);
 
 pub fn run(world: &World, without: &[Fault], bug: Option<Bug>) -> Outcome {
     let mut plan = BrokerPlan::drawn(&world.rng("broker plan"));
+    plan.add_losses(&world.rng("broker losses"));
     plan.leave_out(without);
     world.remark(format!(
         "a broker of {} cores and {} shards, flush {}",
@@ -45,7 +53,7 @@ pub fn run(world: &World, without: &[Fault], bug: Option<Bug>) -> Outcome {
         machine: machine.clone(),
         clients: world.host("clients"),
         auditor: world.host("auditor"),
-        books: Rc::new(RefCell::new(Books::new(machine, plan.sync))),
+        books: Rc::new(RefCell::new(Books::new(machine, &plan))),
         world,
         bug,
         plan,
@@ -89,6 +97,7 @@ impl From<&StartError> for Failure {
 impl Scene<'_> {
     fn run(&self) -> Outcome {
         let mut outcome = Outcome::default();
+        self.keep_foreign_rings();
         let (addr, books) = (self.addr, self.books.clone());
         self.clients.start(1, move |env| clients::run(env, addr, books.clone()));
         for life in &self.plan.lives {
@@ -112,15 +121,14 @@ impl Scene<'_> {
         }
     }
 
-    fn config(&self) -> BrokerConfig {
-        let facts =
-            HostFacts { host_name: "broker-a".into(), address: self.machine.ip(), data: "/data".into() };
+    fn config(&self, data: &str) -> BrokerConfig {
+        let facts = HostFacts { host_name: "broker-a".into(), address: self.machine.ip(), data: data.into() };
         let lies = self.bug == Some(Bug::AckBeforeFlush);
         BrokerConfig {
             listen_port: PORT,
             shards: self.plan.shards,
             ring_bytes: 256 * 1024 * u64::from(self.plan.shards),
-            segment_bytes: 1 << 20,
+            segment_bytes: self.plan.segment_bytes,
             max_message_size: 64 * 1024,
             flush_disk_type: if self.plan.sync && !lies { FlushMode::Sync } else { FlushMode::Async },
             flush_interval_ms: self.plan.flush_interval.as_millis() as u64,
@@ -129,7 +137,12 @@ impl Scene<'_> {
     }
 
     fn start(&self) -> Rc<Start> {
-        let plan = StartPlan { config: self.config(), name_servers: Vec::new(), utc_offset_secs: 0 };
+        self.start_with(DATA)
+    }
+
+    /// Starts a broker with the store in `data`.
+    fn start_with(&self, data: &str) -> Rc<Start> {
+        let plan = StartPlan { config: self.config(data), name_servers: Vec::new(), utc_offset_secs: 0 };
         let start = Rc::new(Start::default());
         start.at.set(self.world.now());
         let seen = start.clone();
@@ -158,6 +171,8 @@ impl Scene<'_> {
 
     fn life(&self, life: &Life) -> Verdict {
         self.set_faults(life);
+        self.keep_rings(life);
+        self.fill_disk(life);
         let start = self.start();
         if life.dies_young {
             self.world.run_until(|| !self.machine.is_up(), life.time / 4);
@@ -169,21 +184,54 @@ impl Scene<'_> {
         let serves = start.is_ready.get() && self.machine.is_up();
         if serves {
             self.machine.set_faults(Faults::none());
+            self.machine.set_capacity(ROOM);
             self.audit(&start, !life.calm());
             self.set_faults(life);
+            self.fill_disk(life);
             if let Some(nth) = life.kill_in_region_write {
                 self.machine.kill_in_region_write(nth);
             }
         }
         let died = if serves { self.serve(life) } else { self.world.now() };
         self.machine.cancel_kill();
+        self.machine.set_capacity(ROOM);
+        let died =
+            if serves && self.machine.is_up() && self.comes_back(life) { self.world.now() } else { died };
+        self.crash(life, died);
+        verdict
+    }
+
+    fn crash(&self, life: &Life, died: Duration) {
+        let mut faults = self.machine.faults();
+        faults.disk.rot_at_crash = if life.rot { 1.0 } else { 0.0 };
+        self.machine.set_faults(faults);
         if self.machine.is_up() || life.end == CrashKind::PowerLoss {
             self.machine.crash(life.end);
         }
-        if life.end == CrashKind::PowerLoss {
-            self.books.borrow_mut().power_lost(died, life.calm().then_some(self.flushed_after()));
+        let are_lost = self.change_rings(life);
+        let mut books = self.books.borrow_mut();
+        books.crashed();
+        if life.end == CrashKind::PowerLoss || are_lost {
+            books.power_lost(died, life.calm().then_some(self.flushed_after()));
         }
-        verdict
+    }
+
+    fn fill_disk(&self, life: &Life) {
+        if let Some(room) = life.room {
+            let used: u64 = self.machine.files().iter().map(|(_, len)| len).sum();
+            self.machine.set_capacity(used + room);
+        }
+    }
+
+    /// After a full disk, and nothing else that was wrong with it: the broker goes on by itself. Whether it was asked to.
+    fn comes_back(&self, life: &Life) -> bool {
+        let is_asked = life.room.is_some() && life.faults.disk.is_calm();
+        if is_asked {
+            self.machine.set_faults(Faults::none());
+            let (addr, books) = (self.addr, self.books.clone());
+            self.world.run(&self.auditor, |env| clients::comes_back(env, addr, books));
+        }
+        is_asked
     }
 
     /// A flush begins at most an interval after the append; writing and syncing take their time.
@@ -200,7 +248,14 @@ impl Scene<'_> {
             }
             died.get().is_some()
         };
-        let end = self.world.now() + life.time;
+        let begin = self.world.now();
+        let (half, end) = (begin + life.time / 2, begin + life.time);
+        let is_dead = || {
+            if self.world.now() >= half {
+                self.machine.set_capacity(ROOM);
+            }
+            is_dead()
+        };
         for cut in &life.cuts {
             self.world.run_until(is_dead, cut.after);
             self.cut(cut);
@@ -228,9 +283,10 @@ impl Scene<'_> {
 
     fn judge(&self, start: &Start) -> Verdict {
         let failures = start.failures.borrow();
-        // A file may have been named anew since it was hit.
-        let damages = [self.machine.damages(), self.machine.damaged_now()].concat();
-        let verdicts = failures.iter().map(|error| Failure::from(error).judge(&damages));
+        let mut books = self.books.borrow_mut();
+        // A start may meet what a misdirected write of its own has just hit.
+        let damages = books.look_for_damage();
+        let verdicts = failures.iter().map(|error| Failure::from(error).judge(damages));
         verdicts.fold(Verdict::GoesOn, |all, one| if one == Verdict::Refused { one } else { all })
     }
 
@@ -252,6 +308,7 @@ impl Scene<'_> {
                 self.world.run(&self.auditor, |env| clients::are_served(env, addr, books));
                 self.machine.crash(CrashKind::PowerLoss);
                 let end = self.world.now();
+                self.books.borrow_mut().crashed();
                 self.books.borrow_mut().power_lost(end, Some(self.flushed_after()));
             }
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringmq_simenv::{CrashKind, Cut, Faults, NetFaults, Rng};
 
+use crate::plan::RingFate;
 use crate::shrink::Fault;
 
 /// The topic of the run, and how many queues it has.
@@ -39,12 +40,23 @@ pub struct Life {
     pub dies_young: bool,
     pub end: CrashKind,
     pub kill_in_region_write: Option<u64>,
+    /// The disk has room for so many bytes more, and for all in the middle of the life.
+    pub room: Option<u64>,
+    /// What becomes of the hot rings after the end, if memory outlives it.
+    pub rings: RingFate,
+    /// A bit flips in some file after the end.
+    pub rot: bool,
 }
 
 impl Life {
+    /// Whether nothing happens after its end that takes anything.
+    pub fn loses_nothing(&self) -> bool {
+        self.end == CrashKind::Process && self.rings == RingFate::Kept && !self.rot
+    }
+
     /// Whether the disk does what it is asked for, soon.
     pub fn calm(&self) -> bool {
-        self.faults.disk.is_calm()
+        self.faults.disk.is_calm() && self.room.is_none()
     }
 }
 
@@ -54,6 +66,7 @@ pub struct BrokerPlan {
     pub shards: u16,
     pub sync: bool,
     pub flush_interval: Duration,
+    pub segment_bytes: u64,
     pub lives: Vec<Life>,
 }
 
@@ -66,8 +79,32 @@ impl BrokerPlan {
             shards: rng.within(cores as u64..=3) as u16,
             sync: rng.coin(),
             flush_interval: Duration::from_millis(rng.within(5..=100)),
+            segment_bytes: 1 << 20,
             lives: (0..rng.within(2..=3)).map(|_| life(rng, disk, net)).collect(),
         }
+    }
+
+    /// Rot, other rings and a full disk, in some runs. From a stream of their own, so that all else of a seed stays as it was.
+    pub fn add_losses(&mut self, rng: &Rng) {
+        if rng.coin() {
+            return;
+        }
+        // Smaller ones, so that some are sealed.
+        self.segment_bytes = [256, 512, 1024][rng.index(3)] * 1024;
+        let (rot, rings, full) = (rng.below(3) == 0, rng.below(2) == 0, rng.below(3) == 0);
+        for life in &mut self.lives {
+            life.rot = rot && rng.coin();
+            let fates = [RingFate::Kept, RingFate::Lost, RingFate::Stale, RingFate::Foreign];
+            life.rings = fates[if rings { rng.index(4) } else { 0 }];
+            // None at all, less than a life needs, or enough for a start.
+            let rooms = [0, self.segment_bytes, (12 << 20) + 2 * self.segment_bytes];
+            life.room = (full && rng.coin()).then(|| rooms[rng.index(3)]);
+        }
+    }
+
+    /// Whether messages may be gone because the disk was full.
+    pub fn recycles(&self) -> bool {
+        self.lives.iter().any(|life| life.room.is_some())
     }
 
     pub fn leave_out(&mut self, without: &[Fault]) {
@@ -84,6 +121,9 @@ impl BrokerPlan {
                     Fault::RegionKills => life.kill_in_region_write = None,
                     Fault::EarlyDeaths => life.dies_young = false,
                     Fault::PowerLosses => life.end = CrashKind::Process,
+                    Fault::FullDisk => life.room = None,
+                    Fault::Rings => life.rings = RingFate::Kept,
+                    Fault::Rot => life.rot = false,
                     _ => {}
                 }
             }
@@ -107,6 +147,9 @@ fn life(rng: &Rng, disk: bool, net: bool) -> Life {
         dies_young: rng.below(6) == 0,
         end: if rng.coin() { CrashKind::Process } else { CrashKind::PowerLoss },
         kill_in_region_write: (rng.below(4) == 0).then(|| rng.within(1..=3000)),
+        room: None,
+        rings: RingFate::Kept,
+        rot: false,
     }
 }
 

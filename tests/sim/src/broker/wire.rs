@@ -10,6 +10,8 @@ use ringmq_wire::encode::{PullRequest, SendRequest, begin_request, pull_request,
 use ringmq_wire::headers::{PullHeader, SYS_FLAG_SUBSCRIPTION, SYS_FLAG_SUSPEND, SendHeader};
 use ringmq_wire::message::{RecordView, records};
 
+use super::books::Given;
+use super::places::Place;
 use super::plan::{QUEUES, TOPIC};
 
 pub async fn send(
@@ -66,13 +68,24 @@ pub async fn ask(
     client.call(encode, timeout).await
 }
 
+/// What a record has beside its body: all are alike.
+const RECORD_BESIDE_BODY: u64 = 201;
+
+/// Of the record that a broker makes of a body.
+pub fn record_bytes(body: &[u8]) -> u64 {
+    body.len() as u64 + RECORD_BESIDE_BODY
+}
+
 /// The messages of a pull's answer, each checked to be whole and of this queue.
-pub fn messages(queue: usize, body: &[u8]) -> Vec<(u64, Vec<u8>)> {
+pub fn messages(queue: usize, body: &[u8]) -> Vec<Given> {
     let check = |record: RecordView<'_>| {
         assert_eq!((record.topic, record.queue_id), (TOPIC, queue as i32), "a record of another queue");
         let offset = record.queue_offset as u64;
         assert!(record.verify_body_crc(), "queue {queue}: offset {offset} came with a wrong body");
-        (offset, record.body.to_vec())
+        let len = record.bytes.len() as u64;
+        assert_eq!(len, record_bytes(record.body), "queue {queue}: offset {offset}: {}", record.properties);
+        let place = Place::new(record.physical_offset as u64, len);
+        Given { offset, place, bytes: record.body.to_vec() }
     };
     records(body).map(|record| check(record.expect("a pull brings whole records"))).collect()
 }
