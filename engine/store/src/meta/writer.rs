@@ -1,8 +1,9 @@
 //! The journal's writer: one task that turns gathered entries into groups, one write and one sync each.
 //!
-//! While a group is under way the next one gathers. The last block of a group is written again with
-//! the next one; the bytes in it that were durable are the same in both writes, so an overwrite that is
-//! cut short does not harm them.
+//! While a group is under way the next one gathers, and where several make changes at the same time it
+//! waits a moment for those who were just answered: see [`Crowd`]. The last block of a group is written
+//! again with the next one; the bytes in it that were durable are the same in both writes, so an
+//! overwrite that is cut short does not harm them.
 //!
 //! On failure: a write that finds no room is made again, the same bytes at the same place, until there
 //! is; the file below it holds nothing of the group that counts, as it was not synced. Every other
@@ -21,6 +22,10 @@ use super::{LogFile, Shared, files};
 
 /// How often a write is tried again when there is no room for it.
 const RETRY_FULL: Duration = Duration::from_millis(500);
+
+/// How long after a group the next one waits for entries: time for eight clients on another core to be
+/// answered and to come again. A creation that waits for a disk does not notice it.
+const GATHER: Duration = Duration::from_micros(500);
 
 /// The end of the log: where the next group goes.
 pub struct Tail<E: Env> {
@@ -52,15 +57,49 @@ impl Failed {
     }
 }
 
+/// How many make changes at the same time, as far as the last group tells: who waits for its entries, and
+/// who came meanwhile. Without it they would split for good in those who wait for one group and those who
+/// wait for the next, and both would be written at the price of a whole one.
+#[derive(Default)]
+struct Crowd {
+    entries: usize,
+    /// When its last group was done.
+    since_ns: u64,
+}
+
+impl Crowd {
+    /// How long those who are not here yet are waited for; somebody who is alone, or a whole group, never waits.
+    fn patience<E: Env>(&self, shared: &Shared<E>) -> Option<Duration> {
+        let pending = shared.pending.borrow();
+        if pending.entries.len() >= self.entries || pending.bytes >= META_GROUP_BYTES_MAX {
+            return None;
+        }
+        let passed = Duration::from_nanos(shared.env.monotonic_ns().saturating_sub(self.since_ns));
+        GATHER.checked_sub(passed).filter(|left| !left.is_zero())
+    }
+
+    fn of<E: Env>(shared: &Shared<E>, written: usize) -> Self {
+        Self { entries: written + shared.pending.borrow().entries.len(), since_ns: shared.env.monotonic_ns() }
+    }
+}
+
 pub async fn run<E: Env>(shared: Rc<Shared<E>>, mut tail: Tail<E>) {
     prepare_spare(&shared).await;
+    let mut crowd = Crowd::default();
     while !shared.stop.is_signalled() && shared.latched.borrow().is_none() {
         if shared.pending.borrow().entries.is_empty() {
             shared.appended.wait().or(shared.stop.wait()).await;
             continue;
         }
+        if let Some(left) = crowd.patience(&shared) {
+            shared.appended.wait().or(shared.env.sleep(left)).or(shared.stop.wait()).await;
+            continue;
+        }
         match write_group(&shared, &mut tail).await {
-            Ok(()) => shared.end_stall(),
+            Ok(written) => {
+                shared.end_stall();
+                crowd = Crowd::of(&shared, written);
+            }
             Err(failed) if failed.is_for_want_of_room() => {
                 shared.stall(failed.operation, &failed.error.to_string());
                 shared.env.sleep(RETRY_FULL).or(shared.stop.wait()).await;
@@ -76,12 +115,13 @@ async fn prepare_spare<E: Env>(shared: &Shared<E>) {
     }
 }
 
-async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(), Failed> {
+/// Gives how many entries it has written.
+async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<usize, Failed> {
     let next = shared.pending.borrow().entries.front().map_or(0, |entry| record::size(entry.len()));
     if tail.end + next as u64 > shared.file_bytes {
         rotate(shared, tail).await?;
         prepare_spare(shared).await;
-        return Ok(()); // the entries may have gone with a latch meanwhile: look again
+        return Ok(0); // the entries may have gone with a latch meanwhile: look again
     }
     let room = ((shared.file_bytes - tail.end) as usize).min(META_GROUP_BYTES_MAX);
     let (entries, bytes) = take_entries(shared, room);
@@ -97,6 +137,7 @@ async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(
     }
     assert_eq!(at, prefix + bytes);
     assert_eq!(tail.end % BLOCK as u64, prefix as u64);
+    let count = entries.len();
     let buf = match tail.file.write_at(tail.end - prefix as u64, buf).await {
         Ok(buf) => buf,
         Err(error) => {
@@ -116,7 +157,7 @@ async fn write_group<E: Env>(shared: &Shared<E>, tail: &mut Tail<E>) -> Result<(
         shared.durable.advance(last);
         shared.room.notify();
     }
-    Ok(())
+    Ok(count)
 }
 
 /// The next entries, at least one, that take at most `room` bytes; and how many bytes they take.

@@ -7,3 +7,4 @@ mod book;
 mod crash;
 mod damage;
 mod full;
+mod together;
