@@ -56,8 +56,15 @@ fn limits(out: &mut String, results: &Results) {
         limits.pauses.0,
         limits.pauses.1,
     );
+    if let Some((share, longest)) = limits.busy_pauses {
+        let what = "the same while the load's CPU is busy and the disk is read (direct)";
+        let _ = writeln!(
+            out,
+            "| {what} | {share:.2} % of its time in pauses over 1 ms, the longest {longest:.0} us |"
+        );
+    }
     if let Some((p50, p999)) = limits.woken_us {
-        let what = "the same each millisecond, the server's CPU idle before, the client's spinning";
+        let what = "the round trip each millisecond, the server's CPU idle before, the client's spinning";
         let _ = writeln!(out, "| {what} | p50 {p50:.0} us, p99.9 {p999:.0} us |");
     }
     if let Some(cpu) = limits.answer_us {
@@ -217,6 +224,7 @@ mod tests {
                 group_sync_us: (1500.0, 6000.0),
                 busy_sync_us: Some([(4000.0, 8000.0), (4500.0, 16000.0)]),
                 pauses: (0.1, 1500.0),
+                busy_pauses: Some((30.0, 33000.0)),
                 disk_read_gb_s: 1.0,
                 disk_write_gb_s: 1.0,
                 busy_read_gb_s: Some(0.5),

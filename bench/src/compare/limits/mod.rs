@@ -18,6 +18,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use cpu::{beside_a_busy_thread, memcpy, on_cpu, pauses};
+use disk::beside_a_reader;
 pub use disk::read_of;
 use disk::{BLOCK, read_and_send, sequential_read, sequential_write, syncs};
 use loopback::{answers, loopback, woken};
@@ -49,6 +50,9 @@ pub struct Limits {
     /// A thread on the server's CPU that does nothing but read the clock, while one on the other CPU does the same: percent
     /// of its time in pauses of over 1 ms, and the longest pause in microseconds. No process on it can do better.
     pub pauses: (f64, f64),
+    /// The same while the disk is read as well (direct, 1 MiB): on a virtual machine its device works with CPU time of the
+    /// host's that the machine is charged for, and a machine that has used up its share is stopped. `None` in older results.
+    pub busy_pauses: Option<(f64, f64)>,
     /// A sequential direct read in pieces of 1 MiB.
     pub disk_read_gb_s: f64,
     /// A sequential direct write in pieces of 1 MiB, one fdatasync at the end.
@@ -74,6 +78,7 @@ impl Limits {
         let (sync_us, group_sync_us) = on_cpu(server_cpu, both)?;
         let (busy, busy_group) = on_cpu(server_cpu, || beside_a_busy_thread(load_cpu, both))?;
         let pauses = pauses(server_cpu, load_cpu)?;
+        let busy_pauses = Some(beside_a_reader(read, || cpu::pauses(server_cpu, load_cpu))?);
         std::fs::remove_file(&file)?;
         let (loopback_gb_s, loopback_us) = loopback(server_cpu, load_cpu)?;
         let woken_us = Some(woken(server_cpu, load_cpu)?);
@@ -88,6 +93,7 @@ impl Limits {
             group_sync_us,
             busy_sync_us: Some([busy, busy_group]),
             pauses,
+            busy_pauses,
             disk_read_gb_s,
             disk_write_gb_s,
             busy_read_gb_s,
@@ -100,6 +106,7 @@ impl Limits {
         self.woken_us = self.woken_us.or(other.woken_us);
         self.answer_us = self.answer_us.or(other.answer_us);
         self.busy_sync_us = self.busy_sync_us.or(other.busy_sync_us);
+        self.busy_pauses = self.busy_pauses.or(other.busy_pauses);
         self.busy_read_gb_s = self.busy_read_gb_s.or(other.busy_read_gb_s);
         self.read_and_send = self.read_and_send.or(other.read_and_send);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::damage::segment;
 use crate::support::{LIMITS, QueueName, append, flushed, open, parts, read_all, small_config, tagged};
 use ringmq_io::Env;
-use ringmq_simenv::{CrashKind, Host, SimEnv, World};
+use ringmq_simenv::{CrashKind, Faults, Host, SimEnv, World};
 use ringmq_store::{ReadOutcome, RecentKey, Shard, key_hash};
 use ringmq_wire::message::records;
 
@@ -218,5 +218,37 @@ fn only_what_the_segment_has_lost_too_is_missing() {
             let now = shard.query_key(queue_of(*number).0, &key, 0, i64::MAX, 10).await.unwrap();
             assert!(now == *found || (now.is_empty() && hit.contains(&physical)), "{key}");
         }
+    });
+}
+
+#[test]
+fn blocks_that_the_device_does_not_read_are_made_anew() {
+    let world = World::new(11);
+    let host = world.host("broker");
+    let seen = world.run(&host, |env| async move {
+        let (_handle, shard, _) = open(&env, &small_config("/data")).await.unwrap();
+        fill(&env, &shard).await;
+        look(&shard).await
+    });
+    host.crash(CrashKind::Process);
+    let disk = host.clone();
+    world.run(&host, move |env| async move {
+        let (_handle, shard, _) = open(&env, &small_config("/data")).await.unwrap();
+        let mut faults = Faults::none();
+        faults.disk.read_error = 0.3;
+        disk.set_faults(faults);
+        for name in QUEUES {
+            let all = loop {
+                match read_all(&shard, name).await {
+                    Ok(all) => break all,
+                    Err(error) => assert_eq!(error.raw_os_error(), Some(5), "the device's: {error}"),
+                }
+            };
+            assert_eq!(all, seen.queues[&name]);
+        }
+        assert!(shard.stats().mended_blocks > 0, "{:?}", shard.stats());
+        disk.set_faults(Faults::none());
+        assert_eq!(look(&shard).await, seen);
+        assert_eq!((shard.stats().damaged_records, shard.latched().is_some()), (0, false));
     });
 }
