@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use ringmq_io::limits::{HOLDS_PER_CORE_MAX, HOLDS_PER_TURN};
 use ringmq_io::sync::Event;
 use ringmq_io::{Class, Env};
-use ringmq_store::{QueueRef, Shard};
+use ringmq_store::{Arrival, QueueRef, Shard};
 use ringmq_transport::ConnId;
 use slab::Slab;
 
@@ -113,7 +113,8 @@ impl<E: Env> Holds<E> {
     }
 
     /// Takes out the holds of a queue that want its newest message, which has this tags code.
-    fn take_matching(&self, shard: &Shard<E>, queue: QueueRef, max_offset: u64, tags_code: i64) {
+    fn take_matching(&self, shard: &Shard<E>, arrival: &Arrival) {
+        let Arrival { queue, max_offset, tags_code } = *arrival;
         let mut inner = self.inner.borrow_mut();
         let head = inner.by_queue[usize::from(shard.id())].get(queue.index()).copied().unwrap_or(NONE);
         if head == NONE {
@@ -260,12 +261,16 @@ impl<E: Env> Core<E> {
     pub(crate) fn start_holds(self: &Rc<Self>) {
         for local in self.local_shards() {
             let (core, shard) = (Rc::downgrade(self), local.shard.id());
-            local.shard.set_append_listener(Rc::new(move |queue, max_offset, tags_code| {
+            local.shard.set_append_listener(Rc::new(move |arrivals| {
+                // Most of the time nobody waits; who begins to wait now knows of all these messages.
                 if let Some(core) = core.upgrade()
+                    && !core.holds.is_empty()
                     && let Some(local) = core.local(shard)
                 {
-                    core.holds.take_matching(&local.shard, queue, max_offset, tags_code);
-                    core.answer_woken();
+                    for arrival in arrivals {
+                        core.holds.take_matching(&local.shard, arrival);
+                        core.answer_woken();
+                    }
                 }
             }));
         }

@@ -7,6 +7,7 @@ use ringmq_io::Env;
 use ringmq_store::{Keys, NewRecord};
 use ringmq_wire::batch;
 use ringmq_wire::code::response_code;
+use ringmq_wire::properties::{self, name};
 use ringmq_wire::tags::tag_code;
 
 use super::message::Traits;
@@ -15,6 +16,20 @@ use crate::control::names::{RETRY_PREFIX, TOPIC_CHARS_MAX};
 use crate::request::Handled;
 use crate::stages::Stage;
 use crate::timers;
+
+/// Of an item's own properties only these count: the keys and the tags.
+fn what_is_indexed(properties: &str) -> (Keys<'_>, Option<&str>) {
+    let (mut keys, mut tags) = (Keys::default(), None);
+    for (key, value) in properties::iter(properties) {
+        match key {
+            name::UNIQUE_KEY => keys.unique = Some(value),
+            name::KEYS => keys.words = value,
+            name::TAGS => tags = Some(value),
+            _ => {}
+        }
+    }
+    (keys, tags)
+}
 
 pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
     let Placed { core, request, header, .. } = *placed;
@@ -42,16 +57,15 @@ pub(super) fn store<E: Env>(placed: &Placed<'_, '_, '_, E>) -> Handled {
         Ok(Some(_)) => return illegal("a batch cannot be delayed: send its messages one by one"),
         Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
     }
-    let mut records: Vec<NewRecord<'_>> = Vec::new();
+    let mut records: Vec<NewRecord<'_>> = Vec::with_capacity(batch::items(body).likely_count());
     for item in batch::items(body) {
         let item = match item {
             Ok(item) => item,
             Err(error) => return illegal(&error.to_string()),
         };
-        let own = Traits::read(item.properties);
-        let keys = Keys { unique: own.unique_key, words: own.keys.unwrap_or_default() };
+        let (keys, tags) = what_is_indexed(item.properties);
         let record = placed.record(item.flag, item.body, item.properties, "");
-        match NewRecord::new(record, tag_code(own.tags), keys) {
+        match NewRecord::new(record, tag_code(tags), keys) {
             Ok(record) => records.push(record),
             Err(error) => return refuse_append(placed, error.into()),
         }

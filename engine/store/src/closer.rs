@@ -28,9 +28,7 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
         }
         let listener = inner.listener.borrow().clone();
         if let Some(listen) = listener {
-            for (queue, max, tags_code) in &told {
-                listen(*queue, *max, *tags_code);
-            }
+            listen(&told);
         }
         told.clear();
     }

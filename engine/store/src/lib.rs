@@ -69,7 +69,9 @@ pub use plan::{Bounds, Chosen, ReadLimits, ReadOutcome, ReadPlan};
 pub use recent::RecentKey;
 pub use recovery::table::Decision;
 pub use recovery::{LostRange, Phases, Quarantined, RecoveryReport};
-pub use shard::{AppendListener, Appended, Keeper, NewRecord, QueueEnd, QueueRef, Shard, ShardStats};
+pub use shard::{
+    AppendListener, Appended, Arrival, Keeper, NewRecord, QueueEnd, QueueRef, Shard, ShardStats,
+};
 
 /// The extent type of an environment: a descriptor of ring memory.
 pub type ExtentOf<E> = <<E as ringmq_io::Env>::Disk as ringmq_io::Disk>::Extent;

@@ -131,8 +131,17 @@ impl<E: Env> Clone for Shard<E> {
     }
 }
 
-/// Called for each record after its batch closed: queue, new max offset, tags code.
-pub type AppendListener = Rc<dyn Fn(QueueRef, u64, i64)>;
+/// A record that is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub queue: QueueRef,
+    /// Of the queue, behind this record.
+    pub max_offset: u64,
+    pub tags_code: i64,
+}
+
+/// Called with the records of a turn, in order, after their batch closed.
+pub type AppendListener = Rc<dyn Fn(&[Arrival])>;
 
 /// Tells from which log position on records are still needed; `None`: none are.
 pub type Keeper = Rc<dyn Fn() -> Option<u64>>;
@@ -371,7 +380,7 @@ impl<E: Env> Shard<E> {
         self.0.recent_keys(topic, since_ms, max).await
     }
 
-    /// Called once per record after its batch closed, from the store's own task, never from within another call
+    /// Told of each record once, after its batch closed, from the store's own task, never from within another call
     /// of the shard. The listener may call the shard.
     pub fn set_append_listener(&self, listener: AppendListener) {
         *self.0.listener.borrow_mut() = Some(listener);

@@ -16,7 +16,7 @@ use crate::error::AppendError;
 use crate::inner::{Inner, TopicDrop, add};
 use crate::keys::KeyEntry;
 use crate::physical::{POSITION_END, PhysicalOffset};
-use crate::shard::{Appended, NewRecord, QueueRef};
+use crate::shard::{Appended, Arrival, NewRecord, QueueRef};
 
 /// The batch that is being filled.
 #[derive(Clone, Copy)]
@@ -34,8 +34,8 @@ pub struct Tail {
     open: Option<Open>,
     /// Tags codes of the open batch.
     tags: Vec<i64>,
-    /// Appends that the listener has not been told of: queue, new max, tags code.
-    pub untold: Vec<(QueueRef, u64, i64)>,
+    /// What the listener has not been told of.
+    pub untold: Vec<Arrival>,
 }
 
 impl Tail {
@@ -120,7 +120,7 @@ impl<E: Env> Inner<E> {
                 crc,
             });
             tail.tags.push(record.tags_code);
-            tail.untold.push((queue, queue_state.next(), record.tags_code));
+            tail.untold.push(Arrival { queue, max_offset: queue_state.next(), tags_code: record.tags_code });
             open.at += record.size as u64;
             bytes += record.size as u64;
         }

@@ -72,6 +72,16 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    /// How many there are if all are as long as the first: for whoever makes room for them. At most 4,096, so that no
+    /// text of lengths makes a reader take memory that its batch does not need.
+    pub fn likely_count(&self) -> usize {
+        let first = self
+            .clone()
+            .item()
+            .map_or(usize::MAX, |item| ITEM_OVERHEAD + item.body.len() + item.properties.len());
+        self.rest.len().div_ceil(first).min(4_096)
+    }
+
     fn item(&mut self) -> Result<BatchItem<'a>, BatchProblem> {
         let (head, rest) = self.rest.split_first_chunk::<ITEM_HEAD>().ok_or(BatchProblem::Cut)?;
         let flag = i32::from_be_bytes([head[12], head[13], head[14], head[15]]);

@@ -11,7 +11,7 @@ use crate::support::{
 };
 use futures_lite::FutureExt;
 use ringmq_io::{Class, Env};
-use ringmq_store::{OpenError, ReadLimits, ReadOutcome, Shard, StoreConfig};
+use ringmq_store::{Arrival, OpenError, ReadLimits, ReadOutcome, Shard, StoreConfig};
 use ringmq_uring::UringEnv;
 use ringmq_wire::message::records;
 
@@ -218,11 +218,13 @@ fn the_listener_hears_of_each_record_once_and_a_drop_starts_anew() {
             let heard = Rc::new(Cell::new(0));
             let queue = shard.queue(QUEUE.0, QUEUE.1);
             let (count, reader) = (heard.clone(), shard.clone());
-            shard.set_append_listener(Rc::new(move |q, max, _tags| {
-                assert_eq!((q, max), (queue, count.get() + 1));
-                // A listener may read at once what it hears of.
-                assert!(matches!(reader.read(q, max - 1, &LIMITS, |_| true), ReadOutcome::Found(_)));
-                count.set(max);
+            shard.set_append_listener(Rc::new(move |arrivals| {
+                for &Arrival { queue: q, max_offset: max, .. } in arrivals {
+                    assert_eq!((q, max), (queue, count.get() + 1));
+                    // A listener may read at once what it hears of.
+                    assert!(matches!(reader.read(q, max - 1, &LIMITS, |_| true), ReadOutcome::Found(_)));
+                    count.set(max);
+                }
             }));
             let model = Rc::new(RefCell::new(Model::default()));
             send(&shard, &model, 0..100, true).await;
@@ -235,7 +237,7 @@ fn the_listener_hears_of_each_record_once_and_a_drop_starts_anew() {
             send(&shard, &Rc::new(RefCell::new(Model::default())), 0..7, true).await;
             assert_eq!(shard.bounds(queue).max, 7);
             // The listener has the shard, and the shard the listener: neither would ever go, nor the directory's lock.
-            shard.set_append_listener(Rc::new(|_, _, _| {}));
+            shard.set_append_listener(Rc::new(|_| {}));
         }
     });
     let path: PathBuf = dir.path().into();
