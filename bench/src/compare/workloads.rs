@@ -202,7 +202,7 @@ impl Run<'_> {
         limits::drop_page_cache()?;
         let load = format!("send -t aside --rate 10000 -d {}", self.args.seconds);
         let reader = format!("consume -t cold --no-create -d {} --warmup 0.2", self.args.seconds);
-        let reading = self.spawn(&server, &reader, Turn::GivesWay)?;
+        let reading = self.spawn(&server, &reader, true)?;
         let written = self.load(&server, &load);
         tell(writer, load, written)?;
         tell(beside, reader, finish(reading).map(|report| Outcome::Load(Box::new(report))))?;
@@ -282,34 +282,20 @@ impl Run<'_> {
     }
 
     fn bench(&self, server: &Server, arguments: &str, measured: bool) -> Result<Report> {
-        let turn = if measured { Turn::Measured } else { Turn::Preparation };
-        finish(self.spawn(server, arguments, turn)?)
+        finish(self.spawn(server, arguments, measured)?)
     }
 
     /// `ringmq bench ARGUMENTS` on the load's core.
-    fn spawn(&self, server: &Server, arguments: &str, turn: Turn) -> Result<Child> {
-        let mut command = Command::new("nice");
-        let (nice, cpus) = match turn {
-            Turn::Preparation => ("0", self.cores.all()),
-            Turn::Measured => ("0", self.cores.of_load()),
-            Turn::GivesWay => ("19", self.cores.of_load()),
-        };
-        command.args(["-n", nice, "taskset", "-c", &cpus]).arg(std::env::current_exe()?).arg("bench");
+    fn spawn(&self, server: &Server, arguments: &str, measured: bool) -> Result<Child> {
+        let mut command = Command::new("taskset");
+        // What is only preparation may use both cores.
+        let cpus = if measured { self.cores.of_load() } else { self.cores.all() };
+        command.args(["-c", &cpus]).arg(std::env::current_exe()?).arg("bench");
         command.args(arguments.split(' ')).args(["--json", "--namesrv", &server.namesrv]);
         command.args(["--pid", &server.pid().to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().context("start the load through taskset")
     }
-}
-
-/// What CPU time a load gets.
-enum Turn {
-    /// Both cores: it is not measured.
-    Preparation,
-    /// The load's core.
-    Measured,
-    /// What another load leaves of its core: or that one's latency would be the wait for it.
-    GivesWay,
 }
 
 fn finish(child: Child) -> Result<Report> {
