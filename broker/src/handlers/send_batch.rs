@@ -22,10 +22,8 @@ fn what_is_indexed(properties: &str) -> (Keys<'_>, Option<&str>) {
     let (mut keys, mut tags) = (Keys::default(), None);
     for (key, value) in properties::iter(properties) {
         match key {
-            name::UNIQUE_KEY => keys.unique = Some(value),
-            name::KEYS => keys.words = value,
             name::TAGS => tags = Some(value),
-            _ => {}
+            _ => keys.take(key, value),
         }
     }
     (keys, tags)

@@ -5,7 +5,6 @@
 //! time apart); old and new are settled and put in one batch; one that is being delivered meanwhile is left alone.
 //! On failure: a read that fails is tried again later; a full ring is waited for; a latched shard ends it.
 
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,23 +37,32 @@ impl<E: Env> Book<E> {
         span > SPAN_MIN && span > SPAN_PER_PENDING * set.count() as u64
     }
 
-    /// Where the oldest pending message lies in the log; `None` if none waits. For who does not wait: if the index is not in
-    /// memory there it is the begin of the log, and `keep_short` has the index read.
-    pub(super) fn kept_from(&self) -> Option<u64> {
-        let oldest = self.set.borrow().from(0).next()?;
-        let found = self.shard.glance(self.waiting, oldest);
-        if found.is_none() {
-            self.spread.notify();
-        }
-        Some(found.map_or(0, |entry| position_of(entry.physical)))
+    /// Where a waiting message lies in the log; `None` if the index is not in memory there, or the message lost to damage.
+    fn position(&self, offset: u64) -> Option<u64> {
+        self.shard.glance(self.waiting, offset).map(|entry| position_of(entry.physical))
     }
 
-    /// The same, once the index is in memory there. A message that is lost to damage lies at the begin of the log.
-    async fn oldest_position(&self) -> io::Result<Option<u64>> {
-        let Some(oldest) = self.set.borrow().from(0).next() else { return Ok(None) };
-        self.shard.make_legible(self.waiting, oldest, 1).await?;
-        let found = self.shard.glance(self.waiting, oldest);
-        Ok(Some(found.map_or(0, |entry| position_of(entry.physical))))
+    /// Where the oldest pending message lies in the log; `None` if none waits. If the index is not in memory there it is the
+    /// begin of the log, and `keep_short` has the index read.
+    pub(super) fn kept_from(&self) -> Option<u64> {
+        let oldest = self.set.borrow().from(0).next()?;
+        let position = self.position(oldest);
+        if position.is_none() {
+            self.spread.notify();
+        }
+        Some(position.unwrap_or(0))
+    }
+
+    /// Makes the index legible for a waiting message. If that fails it says so, waits, and gives `false`.
+    async fn make_legible(&self, offset: u64) -> bool {
+        match self.shard.make_legible(self.waiting, offset, 1).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(shard = self.shard.id(), %error, "the index of waiting messages cannot be mended");
+                self.env.sleep(RETRY).await;
+                false
+            }
+        }
     }
 
     /// Keeps the span short, and the segments that retention wants free of what waits, as long as the shard takes appends.
@@ -62,14 +70,14 @@ impl<E: Env> Book<E> {
         loop {
             let (spread, wanted) = (self.spread.wait(), self.shard.wanted().moved());
             let below = self.shard.wanted().get();
-            let oldest = match self.oldest_position().await {
-                Ok(oldest) => oldest,
-                Err(error) => {
-                    tracing::error!(shard = self.shard.id(), %error, "the index of waiting messages cannot be mended");
-                    self.env.sleep(RETRY).await;
-                    continue;
-                }
-            };
+            let oldest = self.set.borrow().from(0).next();
+            if let Some(oldest) = oldest
+                && !self.make_legible(oldest).await
+            {
+                continue;
+            }
+            // One that is lost to damage is settled with those that are as old as the log.
+            let oldest = oldest.map(|oldest| self.position(oldest).unwrap_or(0));
             let rolled = if self.wants_roll() {
                 self.roll_oldest(|_| true).await
             } else if oldest.is_some_and(|oldest| oldest < below) {
@@ -97,9 +105,7 @@ impl<E: Env> Book<E> {
         let mut bytes = 0;
         let first: Vec<u64> = self.set.borrow().from(0).take(SLICE).collect();
         for offset in first {
-            if let Err(error) = self.shard.make_legible(self.waiting, offset, 1).await {
-                tracing::error!(shard = self.shard.id(), %error, "the index of waiting messages cannot be mended");
-                self.env.sleep(RETRY).await;
+            if !self.make_legible(offset).await {
                 return Ok(0);
             }
         }

@@ -238,6 +238,12 @@ impl Host {
         self.state.disk_stalls_until_ns.set(until);
     }
 
+    /// A disk of so many bytes more than its files have.
+    pub fn leave_room(&self, bytes: u64) {
+        let used: u64 = self.files().iter().map(|(_, len)| len).sum();
+        self.set_capacity(used + bytes);
+    }
+
     /// Bytes of the disk, beyond which writes get ENOSPC.
     pub fn set_capacity(&self, bytes: u64) {
         self.state.fs.capacity.set(bytes);

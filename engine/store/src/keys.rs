@@ -32,14 +32,18 @@ impl<'a> Keys<'a> {
     /// Looks for them in the text of the properties. Whoever reads the properties anyway need not.
     pub fn read(properties: &'a str) -> Self {
         let mut keys = Self::default();
-        for (name, value) in properties::iter(properties) {
-            match name {
-                name::UNIQUE_KEY => keys.unique = Some(value),
-                name::KEYS => keys.words = value,
-                _ => {}
-            }
-        }
+        properties::iter(properties).for_each(|(name, value)| keys.take(name, value));
         keys
+    }
+
+    /// Takes a property, if it is one of keys.
+    #[inline]
+    pub fn take(&mut self, name: &str, value: &'a str) {
+        match name {
+            name::UNIQUE_KEY => self.unique = Some(value),
+            name::KEYS => self.words = value,
+            _ => {}
+        }
     }
 
     /// At most `KEYS_PER_MESSAGE_MAX` of them.

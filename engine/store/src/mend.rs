@@ -163,13 +163,18 @@ async fn damaged<E: Env>(env: &E, index: &SealedIndex<E>) -> (Vec<usize>, Vec<us
             env.yield_now().await;
         }
         match looked_at.checked_sub(entry_blocks) {
-            None => index.bring_entry((looked_at * ENTRIES_PER_BLOCK) as u32).await,
-            Some(block) => index.bring_key_block(block).await,
-        }
-        match looked_at.checked_sub(entry_blocks) {
-            None if !index.has_entry_block(looked_at) => entries.push(looked_at),
-            Some(block) if index.key_block(block).is_err() => keys.push(block),
-            _ => {}
+            None => {
+                index.bring_entry((looked_at * ENTRIES_PER_BLOCK) as u32).await;
+                if !index.has_entry_block(looked_at) {
+                    entries.push(looked_at);
+                }
+            }
+            Some(block) => {
+                index.bring_key_block(block).await;
+                if index.key_block(block).is_err() {
+                    keys.push(block);
+                }
+            }
         }
     }
     (entries, keys)

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-use ringmq_simenv::Host;
+use ringmq_simenv::{Damage, Host};
 
 const BLOCK: u64 = 4096;
 const BATCH_HEAD: u64 = 64;
@@ -50,6 +50,20 @@ struct Shard<'h> {
     dir: &'h Path,
     segment_bytes: u64,
     files: Files,
+}
+
+/// Adds to `known` what damage was done to a machine's disk, by every name that the files had and have; `false` if none was.
+pub fn gather(host: &Host, known: &mut Vec<Damage>) -> bool {
+    let done = host.damages();
+    if done.is_empty() {
+        return false;
+    }
+    for damage in done.into_iter().chain(host.damaged_now()) {
+        if !known.contains(&damage) {
+            known.push(damage);
+        }
+    }
+    true
 }
 
 /// Looks at one shard of the store in `data`, and at its metadata journal.

@@ -205,14 +205,8 @@ impl Model {
 
     /// Notes what the damage that is there now may take. Before anything mends or copies it: the next start.
     pub fn look_for_damage(&mut self) {
-        let done = self.host.damages();
-        if done.is_empty() {
+        if !damage::gather(&self.host, &mut self.damages) {
             return;
-        }
-        for damage in done.into_iter().chain(self.host.damaged_now()) {
-            if !self.damages.contains(&damage) {
-                self.damages.push(damage);
-            }
         }
         let Hits { lost, bytes, forgotten, unfindable, journal } =
             damage::hits(&self.host, &self.data, 0, self.segment_bytes);

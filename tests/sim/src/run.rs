@@ -257,12 +257,16 @@ pub(crate) enum Verdict {
     Refused,
 }
 
+/// The hot rings of a machine, of all its shards.
+pub(crate) fn rings(host: &Host) -> Vec<PathBuf> {
+    let is_ring =
+        |path: &PathBuf| path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm");
+    host.files().into_iter().map(|(path, _)| path).filter(is_ring).collect()
+}
+
 impl Run<'_> {
     fn ring(&self) -> Option<PathBuf> {
-        let is_ring = |path: &PathBuf| {
-            path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm")
-        };
-        self.host.files().into_iter().map(|(path, _)| path).find(is_ring)
+        rings(&self.host).into_iter().next()
     }
 
     /// Puts the ring of another store aside, as it is after a kill, if it is to come into the place of ours.
@@ -303,8 +307,7 @@ impl Run<'_> {
             host.copy_file(&ring, STALE_RING);
         }
         if life.disk_full {
-            let used: u64 = host.files().iter().map(|(_, len)| len).sum();
-            host.set_capacity(used + 12 * 1024 * 1024 + 2 * self.plan.config.segment_bytes);
+            host.leave_room(12 * 1024 * 1024 + 2 * self.plan.config.segment_bytes);
         }
         let opened = Rc::new(RefCell::new(Opened::NotYet));
         let (config, model, seen, bug) =

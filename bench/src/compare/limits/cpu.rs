@@ -39,18 +39,31 @@ pub(super) fn on_cpu<R: Send>(cpu: usize, work: impl FnOnce() -> Result<R> + Sen
 
 /// Runs `work` while a thread on `cpu` is busy.
 pub(super) fn beside_a_busy_thread<R>(cpu: usize, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    let look = || {
+        std::hint::black_box(Instant::now());
+        Ok(())
+    };
+    beside(|| pin(cpu), look, work)
+}
+
+/// Runs `work` while a thread of its own, once it has begun, does `step` again and again.
+pub(super) fn beside<R>(
+    begin: impl FnOnce() -> Result<()> + Send,
+    step: impl Fn() -> Result<()> + Sync,
+    work: impl FnOnce() -> Result<R>,
+) -> Result<R> {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let busy = scope.spawn(|| {
-            pin(cpu)?;
+        let other = scope.spawn(|| {
+            begin()?;
             while !done.load(Ordering::Relaxed) {
-                std::hint::black_box(Instant::now());
+                step()?;
             }
             Ok(())
         });
         let result = work();
         done.store(true, Ordering::Relaxed);
-        busy.join().expect("no panic").and(result)
+        other.join().expect("no panic").and(result)
     })
 }
 

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -76,25 +75,6 @@ pub(super) fn sequential_read(paths: impl Iterator<Item = PathBuf>) -> Result<f6
     }
     anyhow::ensure!(total > 0, "there are no files of {CHUNK} bytes");
     Ok(gb_s(total, began.elapsed()))
-}
-
-/// Runs `work` while a thread does `read` again and again.
-pub(super) fn beside_a_reader<R>(
-    read: impl Fn() -> Result<f64> + Sync,
-    work: impl FnOnce() -> Result<R>,
-) -> Result<R> {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                read()?;
-            }
-            Ok(())
-        });
-        let result = work();
-        done.store(true, Ordering::Relaxed);
-        reader.join().expect("no panic").and(result)
-    })
 }
 
 /// What the disk does, asked by a thread on `cpu`, with what has lain there for a while. What was just written may still be in a

@@ -17,8 +17,7 @@ use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use cpu::{beside_a_busy_thread, memcpy, on_cpu, pauses};
-use disk::beside_a_reader;
+use cpu::{beside, beside_a_busy_thread, memcpy, on_cpu, pauses};
 pub use disk::read_of;
 use disk::{BLOCK, read_and_send, sequential_read, sequential_write, syncs};
 use loopback::{answers, loopback, woken};
@@ -78,7 +77,7 @@ impl Limits {
         let (sync_us, group_sync_us) = on_cpu(server_cpu, both)?;
         let (busy, busy_group) = on_cpu(server_cpu, || beside_a_busy_thread(load_cpu, both))?;
         let pauses = pauses(server_cpu, load_cpu)?;
-        let busy_pauses = Some(beside_a_reader(read, || cpu::pauses(server_cpu, load_cpu))?);
+        let busy_pauses = Some(beside(|| Ok(()), || read().map(drop), || cpu::pauses(server_cpu, load_cpu))?);
         std::fs::remove_file(&file)?;
         let (loopback_gb_s, loopback_us) = loopback(server_cpu, load_cpu)?;
         let woken_us = Some(woken(server_cpu, load_cpu)?);

@@ -99,8 +99,11 @@ impl<E: Env> SealedIndex<E> {
             || self.mapped.is_in_memory(at..at + BLOCK)
     }
 
-    /// Has the block there read, and some behind it. What the device does not read is taken for damaged from then on.
+    /// Has the block there read, and some behind it, if it is not in memory. What the device does not read is taken for damaged from then on.
     async fn bring(&self, at: usize) {
+        if self.is_at_hand(at) {
+            return;
+        }
         let end = (at + BROUGHT_BYTES).min(self.mapped.len());
         if self.mapped.bring(at..end).await.is_ok() {
             return;
@@ -119,19 +122,13 @@ impl<E: Env> SealedIndex<E> {
         self.is_at_hand(self.place_of_entries(index as usize / ENTRIES_PER_BLOCK).0)
     }
 
-    /// Has the block with this entry read if it is not in memory.
+    /// Has the block with this entry read.
     pub async fn bring_entry(&self, index: u32) {
-        let at = self.place_of_entries(index as usize / ENTRIES_PER_BLOCK).0;
-        if !self.is_at_hand(at) {
-            self.bring(at).await;
-        }
+        self.bring(self.place_of_entries(index as usize / ENTRIES_PER_BLOCK).0).await;
     }
 
     pub async fn bring_key_block(&self, block: usize) {
-        let at = self.place_of_keys(block);
-        if !self.is_at_hand(at) {
-            self.bring(at).await;
-        }
+        self.bring(self.place_of_keys(block)).await;
     }
 
     /// After [`Self::bring_catalog`]: the catalog page at `at` bytes into the catalog and where the next one begins; `None` behind the last.

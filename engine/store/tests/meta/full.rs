@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ringmq_io::Env;
-use ringmq_simenv::{CrashKind, Faults, Host, SimEnv, World};
+use ringmq_simenv::{CrashKind, Faults, SimEnv, World};
 use ringmq_store::meta::{NotDurable, Unwilling};
 
 use super::book::{Book, Journal, SharedBook, append, open};
@@ -49,11 +49,6 @@ async fn is_stalled(log: &Journal) {
     assert!(futures_lite::future::poll_once(log.room()).await.is_none(), "there is no room");
 }
 
-fn without_room(host: &Host) {
-    let used: u64 = host.files().iter().map(|(_, len)| len).sum();
-    host.set_capacity(used);
-}
-
 #[test]
 fn a_full_disk_is_refused_with_its_reason_and_passes() {
     for seed in 0..20 {
@@ -66,7 +61,7 @@ fn a_full_disk_is_refused_with_its_reason_and_passes() {
             wait_until(&env, "a spare", || machine.files().iter().any(|(path, _)| path.ends_with("spare")))
                 .await;
             for _ in 0..2 {
-                without_room(&machine);
+                machine.leave_room(0);
                 let refused = fill(&env, &log, &pages).await;
                 is_stalled(&log).await;
                 let done = log.durable().get();
@@ -145,7 +140,7 @@ fn a_crash_in_a_stall_loses_nothing_acknowledged() {
                 let mut full = Faults::none();
                 full.disk.no_space = if seed % 2 == 0 { 0.3 } else { 0.0 };
                 machine.set_faults(full);
-                without_room(&machine);
+                machine.leave_room(0);
                 fill(&env, &log, &pages).await;
                 std::future::pending::<()>().await;
             }

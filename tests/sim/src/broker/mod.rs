@@ -218,8 +218,7 @@ impl Scene<'_> {
 
     fn fill_disk(&self, life: &Life) {
         if let Some(room) = life.room {
-            let used: u64 = self.machine.files().iter().map(|(_, len)| len).sum();
-            self.machine.set_capacity(used + room);
+            self.machine.leave_room(room);
         }
     }
 

@@ -110,14 +110,8 @@ impl Places {
     }
 
     fn hits(&mut self) -> Vec<Hit> {
-        let done = self.machine.damages();
-        if done.is_empty() {
+        if !damage::gather(&self.machine, &mut self.damages) {
             return Vec::new();
-        }
-        for damage in done.into_iter().chain(self.machine.damaged_now()) {
-            if !self.damages.contains(&damage) {
-                self.damages.push(damage);
-            }
         }
         let of_journal = |damage: &Damage| damage.path.starts_with(METADATA);
         self.journal_was_hit |= self.damages.iter().any(of_journal);

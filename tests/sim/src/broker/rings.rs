@@ -13,6 +13,7 @@ use super::books::Books;
 use super::plan::Life;
 use super::{Scene, clients};
 use crate::plan::RingFate;
+use crate::run::rings;
 
 const STALE: &str = "stale";
 const FOREIGN: &str = "foreign";
@@ -28,13 +29,6 @@ fn kept(kind: &str, ring: &std::path::Path) -> PathBuf {
 }
 
 impl Scene<'_> {
-    fn rings(&self) -> Vec<PathBuf> {
-        let is_ring = |path: &PathBuf| {
-            path.extension().is_some_and(|end| end == "ring") && path.starts_with("/dev/shm")
-        };
-        self.machine.files().into_iter().map(|(path, _)| path).filter(is_ring).collect()
-    }
-
     /// Puts the rings of another store aside, as they are after a kill, if they are to come into the place of ours.
     pub(super) fn keep_foreign_rings(&self) {
         if self.plan.lives.iter().all(|life| life.rings != RingFate::Foreign) {
@@ -49,7 +43,7 @@ impl Scene<'_> {
             self.world.run(&self.auditor, |env| clients::are_served(env, addr, books));
         }
         self.machine.crash(CrashKind::Process);
-        for ring in self.rings() {
+        for ring in rings(&self.machine) {
             assert!(self.machine.copy_file(&ring, kept(FOREIGN, &ring)) && self.machine.remove_file(&ring));
         }
         for (path, _) in self.machine.files().into_iter().filter(|(path, _)| path.starts_with(OTHER_DATA)) {
@@ -60,7 +54,9 @@ impl Scene<'_> {
     /// As they are before a life, for after it.
     pub(super) fn keep_rings(&self, life: &Life) {
         if life.rings == RingFate::Stale {
-            self.rings().iter().for_each(|ring| assert!(self.machine.copy_file(ring, kept(STALE, ring))));
+            rings(&self.machine)
+                .iter()
+                .for_each(|ring| assert!(self.machine.copy_file(ring, kept(STALE, ring))));
         }
     }
 
@@ -68,7 +64,7 @@ impl Scene<'_> {
     pub(super) fn change_rings(&self, life: &Life) -> bool {
         let mut are_lost = false;
         if life.end == CrashKind::Process {
-            for ring in self.rings() {
+            for ring in rings(&self.machine) {
                 are_lost |= match life.rings {
                     RingFate::Kept => false,
                     RingFate::Lost => self.machine.remove_file(&ring),
