@@ -85,10 +85,11 @@ fn child(args: &Args) {
             assert!(outcome == again, "seed {seed} runs in two ways: {outcome:?}, {again:?}");
         }
         println!(
-            "passed {seed}: {} acknowledged, {} read, {} commits, {} lives{}, trace {:016x}",
+            "passed {seed}: {} acknowledged, {} read, {} commits, {} came later, {} lives{}, trace {:016x}",
             outcome.acknowledged,
             outcome.reads,
             outcome.commits,
+            outcome.came,
             outcome.lives,
             if outcome.refused { ", refused damage" } else { "" },
             outcome.trace_hash

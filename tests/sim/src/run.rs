@@ -28,6 +28,8 @@ pub struct Outcome {
     pub acknowledged: u64,
     pub commits: u64,
     pub reads: u64,
+    /// Messages of whole brokers that were not seen at once.
+    pub came: u64,
     pub lives: u64,
     /// Refused to start because of damage that had been done, and said where.
     pub refused: bool,

@@ -17,6 +17,7 @@ use ringmq_simenv::{Damage, Host};
 
 use super::places::{Place, Places};
 use super::plan::{BrokerPlan, QUEUES};
+use super::promise::{PowerLoss, Promise};
 
 /// Longest body.
 const BODY_MAX: u64 = 2000;
@@ -24,9 +25,7 @@ const BODY_MAX: u64 = 2000;
 #[derive(Clone, Copy)]
 struct Acked {
     number: u64,
-    at: Duration,
-    /// Survives a power loss.
-    is_safe: bool,
+    promise: Promise,
 }
 
 #[derive(Clone, Default)]
@@ -61,11 +60,11 @@ pub struct Given {
 }
 
 /// A whole queue as a broker has it.
-pub struct Found {
+pub struct Found<T> {
     /// The first offset that retention has left.
     pub min: u64,
     pub end: u64,
-    pub messages: BTreeMap<u64, Given>,
+    pub messages: BTreeMap<u64, T>,
     /// Whether the broker knows the topic.
     pub has_topic: bool,
 }
@@ -121,6 +120,10 @@ impl Books {
         self.places.damages()
     }
 
+    pub fn journal_was_hit(&self) -> bool {
+        self.places.journal_was_hit()
+    }
+
     pub fn new_message(&mut self) -> u64 {
         self.sent.push([0; QUEUES]);
         self.sent.len() as u64 - 1
@@ -148,7 +151,7 @@ impl Books {
             return; // so it was when rot came, and another message may be there by now
         }
         self.look(queue, offset, number, place);
-        let acked = Acked { number, at: now, is_safe: self.sync };
+        let acked = Acked { number, promise: Promise::made(now, self.sync) };
         let before = self.acked.insert((queue, offset), acked);
         assert!(
             before.is_none(),
@@ -205,10 +208,8 @@ impl Books {
         self.places.forget(queue, offset);
     }
 
-    /// A broker that was started then serves now: what it found in its ring is flushed from now on.
     pub fn recovered(&mut self, started: Duration, now: Duration) {
-        let found = self.acked.values_mut().filter(|acked| acked.at < started);
-        found.for_each(|acked| acked.at = now);
+        self.acked.values_mut().for_each(|acked| acked.promise.recovered(started, now));
     }
 
     /// A process has ended, and maybe its disk was hit.
@@ -217,14 +218,10 @@ impl Books {
         self.places.look();
     }
 
-    /// The power went, or the rings did. `bound`: what was acknowledged so long before the end is safe; `None` if the disk gave no such bound.
-    pub fn power_lost(&mut self, end: Duration, bound: Option<Duration>) {
+    pub fn power_lost(&mut self, loss: PowerLoss) {
         self.losses += 1;
         self.seen.clear();
-        self.acked.retain(|_, acked| {
-            acked.is_safe |= bound.is_some_and(|bound| acked.at + bound <= end);
-            acked.is_safe
-        });
+        self.acked.retain(|_, acked| acked.promise.survives(loss));
         self.places.keep(|queue, offset| self.acked.contains_key(&(queue, offset)));
     }
 
@@ -234,7 +231,7 @@ impl Books {
     }
 
     /// A whole queue as a broker has it after a recovery.
-    pub fn audit(&mut self, queue: usize, promised: &Promised, found: &Found) {
+    pub fn audit(&mut self, queue: usize, promised: &Promised, found: &Found<Given>) {
         let Found { min, end, messages, has_topic } = found;
         if !has_topic && self.places.journal_was_hit() {
             return; // a journal whose end was hit may not know the topic any more

@@ -16,18 +16,29 @@ use ringmq_wire::message_id::decode_offset_id;
 use super::books::{Books, Found, body};
 use super::places::Place;
 use super::plan::{QUEUES, TOPIC};
-use super::wire;
+use super::settings::{self, SharedSettings};
+use super::waiters::{self, SharedWaits};
+use super::waits::Kind;
+use super::wire::{self, Message, Pull};
 
 pub type SharedBooks = Rc<RefCell<Books>>;
+
+/// All that clients know.
+#[derive(Clone)]
+pub struct Known {
+    pub books: SharedBooks,
+    pub waits: SharedWaits,
+    pub settings: SharedSettings,
+}
 
 pub const GROUPS: [&str; 2] = ["billing", "shipping"];
 /// Producers share connections, so that each has several requests under way.
 const CONNECTIONS: usize = 3;
 const PRODUCERS: usize = 6;
 /// sendMsgTimeout and retryTimesWhenSendFailed of RocketMQ's client.
-const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(3);
 const SEND_TRIES: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// After these codes RocketMQ's producer tries again (`DefaultMQProducer#retryResponseCodes`).
 fn is_worth_a_retry(code: i32) -> bool {
@@ -41,7 +52,7 @@ fn is_worth_a_retry(code: i32) -> bool {
     codes.contains(&code)
 }
 
-fn connect(env: &SimEnv, addr: SocketAddr, counters: &Rc<Counters>) -> Rc<Client<SimEnv>> {
+pub fn connect(env: &SimEnv, addr: SocketAddr, counters: &Rc<Counters>) -> Rc<Client<SimEnv>> {
     let config = ClientConfig {
         backoff_min: Duration::from_millis(5),
         backoff_max: Duration::from_millis(300),
@@ -51,7 +62,8 @@ fn connect(env: &SimEnv, addr: SocketAddr, counters: &Rc<Counters>) -> Rc<Client
 }
 
 /// Sends and pulls for as long as the process lives.
-pub async fn run(env: SimEnv, addr: SocketAddr, books: SharedBooks) {
+pub async fn run(env: SimEnv, addr: SocketAddr, known: Known) {
+    let Known { books, waits, settings } = known;
     let counters = Rc::default();
     let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(&env, addr, &counters)).collect();
     for number in 0..PRODUCERS {
@@ -62,6 +74,8 @@ pub async fn run(env: SimEnv, addr: SocketAddr, books: SharedBooks) {
         let client = connections[number % CONNECTIONS].clone();
         env.spawn(Class::Foreground, consume(env.clone(), client, books.clone(), group));
     }
+    waiters::run(&env, addr, &waits);
+    settings::run(&env, addr, &settings);
     std::future::pending::<()>().await;
 }
 
@@ -83,7 +97,8 @@ pub async fn send(env: &SimEnv, client: &Client<SimEnv>, books: &SharedBooks, tr
         let spent = Duration::from_nanos(env.monotonic_ns() - begun);
         let Some(left) = SEND_TIMEOUT.checked_sub(spent) else { return false };
         let since = books.borrow_mut().sending(number, queue);
-        let Ok(answer) = wire::send(client, queue, &bytes, left).await else { continue };
+        let message = Message { topic: TOPIC, queue, properties: "", sys_flag: 0, body: &bytes };
+        let Ok(answer) = wire::send(client, &message, left).await else { continue };
         let command = answer.command();
         if command.code == response_code::SUCCESS {
             let field = |name| command.ext.get_i64(name).expect("a number in the answer");
@@ -115,15 +130,14 @@ async fn consume(env: SimEnv, client: Rc<Client<SimEnv>>, books: SharedBooks, gr
         let offset = if waits { ends[queue] } else { env.random() % (ends[queue] + 1) };
         let since = books.borrow().now();
         let suspend = waits.then_some(Duration::from_millis(500));
-        let Ok(answer) = wire::pull(&client, group, queue, offset, suspend, SEND_TIMEOUT).await else {
-            continue;
-        };
+        let pull = Pull { group, topic: TOPIC, queue, offset, suspend };
+        let Ok(answer) = wire::pull(&client, &pull, SEND_TIMEOUT).await else { continue };
         let command = answer.command();
         if let Some(max) = command.ext.get_i64("maxOffset").filter(|max| *max >= 0) {
             ends[queue] = max as u64;
         }
         if command.code == response_code::SUCCESS {
-            for given in wire::messages(queue, command.body) {
+            for (_, given) in wire::messages(TOPIC, queue, command.body) {
                 books.borrow_mut().pulled(queue, &given, since);
             }
         }
@@ -144,7 +158,7 @@ async fn commit(
     books.borrow_mut().committing(group, queue, offset);
     let (id, text) = (queue.to_string(), offset.to_string());
     let fields = [("consumerGroup", group), ("topic", TOPIC), ("queueId", &id), ("commitOffset", &text)];
-    let answer = wire::ask(client, request_code::UPDATE_CONSUMER_OFFSET, &fields, SEND_TIMEOUT).await;
+    let answer = wire::ask(client, request_code::UPDATE_CONSUMER_OFFSET, &fields, &[], SEND_TIMEOUT).await;
     if answer.is_ok_and(|answer| answer.command().code == response_code::SUCCESS) {
         books.borrow_mut().commit_acknowledged(group, queue, offset);
     }
@@ -153,62 +167,106 @@ async fn commit(
 /// Seconds that a broker has to find that its disk has room again.
 const STALL_TRIES: u32 = 10;
 
-/// Reads everything that a broker has, over a network without faults, and compares. `may_be_latched`: its disk failed while it
-/// started, so that it may refuse even what a new reader's group needs.
-pub async fn audit(env: SimEnv, addr: SocketAddr, books: SharedBooks, may_be_latched: bool) {
-    let client = connect(&env, addr, &Rc::default());
-    for queue in 0..QUEUES {
-        let promised = books.borrow().promised(queue);
-        let mut tries = 0;
-        let found = loop {
-            match read_all(&client, queue).await {
-                Ok(all) => break all,
-                Err(latched) if may_be_latched && latched.contains("latched") => return,
+/// What a broker does while its disk may have failed: an answer that says so is none.
+struct Patience<'e> {
+    env: &'e SimEnv,
+    /// Its disk failed while it started, so that it may refuse even what a new reader's group needs.
+    may_be_latched: bool,
+}
+
+impl Patience<'_> {
+    /// What `ask` gives, or `None` of a broker that is latched.
+    async fn answer<T>(&self, ask: impl AsyncFn() -> Result<T, String>) -> Option<T> {
+        for _ in 0..STALL_TRIES {
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(latched) if self.may_be_latched && latched.contains("latched") => return None,
                 // Its disk was full when it started and has room now, which it has to find by itself.
-                Err(stalled)
-                    if may_be_latched && stalled.contains("goes on by itself") && tries < STALL_TRIES =>
-                {
-                    tries += 1;
-                    env.sleep(Duration::from_secs(1)).await;
+                Err(stalled) if self.may_be_latched && stalled.contains("goes on by itself") => {
+                    self.env.sleep(Duration::from_secs(1)).await;
                 }
                 Err(refused) => panic!("{refused}"),
             }
-        };
+        }
+        panic!("the disk has room again, and the broker does not find it");
+    }
+}
+
+/// Reads everything that a broker has, over a network without faults, and compares. `may_be_latched`: its disk failed while it
+/// started.
+pub async fn audit(env: SimEnv, addr: SocketAddr, known: Known, may_be_latched: bool) {
+    let client = connect(&env, addr, &Rc::default());
+    let Known { books, waits, settings } = known;
+    let patience = Patience { env: &env, may_be_latched };
+    for queue in 0..QUEUES {
+        let promised = books.borrow().promised(queue);
+        let read = patience.answer(async || read_all(&client, TOPIC, queue, wire::messages).await);
+        let Some(found) = read.await else { return };
         books.borrow_mut().audit(queue, &promised, &found);
         for group in GROUPS {
-            let id = queue.to_string();
-            let fields = [
-                ("consumerGroup", group),
-                ("topic", TOPIC),
-                ("queueId", &id),
-                ("setZeroIfNotFound", "false"),
-            ];
             let before = books.borrow().committed(group, queue);
-            let code = request_code::QUERY_CONSUMER_OFFSET;
-            let answer = wire::ask(&client, code, &fields, PATIENCE).await.expect("nothing is in its way");
-            let command = answer.command();
-            let offset = (command.code == response_code::SUCCESS).then(|| command.ext.get_i64("offset"));
-            let offset = offset.map(|offset| offset.expect("a number in the answer"));
+            let offset = offset(&client, group, queue).await;
             books.borrow_mut().commit_found(group, queue, &before, offset);
+        }
+    }
+    let was_hit = books.borrow().journal_was_hit();
+    settings::audit(&client, &settings, was_hit).await;
+    for kind in Kind::ALL {
+        if patience.answer(async || waiters::look(&client, &waits, kind).await).await.is_none() {
+            return;
         }
     }
 }
 
-/// A queue from its first message to its last, and where it ends.
-async fn read_all(client: &Client<SimEnv>, queue: usize) -> Result<Found, String> {
+async fn offset(client: &Client<SimEnv>, group: &str, queue: usize) -> Option<i64> {
+    let id = queue.to_string();
+    let fields =
+        [("consumerGroup", group), ("topic", TOPIC), ("queueId", &id), ("setZeroIfNotFound", "false")];
+    let code = request_code::QUERY_CONSUMER_OFFSET;
+    let answer = wire::ask(client, code, &fields, &[], PATIENCE).await.expect("nothing is in its way");
+    let command = answer.command();
+    let offset = (command.code == response_code::SUCCESS).then(|| command.ext.get_i64("offset"));
+    offset.map(|offset| offset.expect("a number in the answer"))
+}
+
+/// All that a broker says it has: of each queue where it begins and ends and what is in it, and of each group where it stands.
+pub type Whole = Vec<(u64, u64, BTreeMap<u64, Vec<u8>>, Vec<Option<i64>>)>;
+
+pub async fn whole(env: SimEnv, addr: SocketAddr) -> Whole {
+    let client = connect(&env, addr, &Rc::default());
+    let mut all = Whole::new();
+    for queue in 0..QUEUES {
+        let found = read_all(&client, TOPIC, queue, wire::messages).await;
+        let Found { min, end, messages, .. } = found.unwrap_or_else(|refused| panic!("{refused}"));
+        let messages = messages.into_iter().map(|(offset, given)| (offset, given.bytes)).collect();
+        let mut offsets = Vec::new();
+        for group in GROUPS {
+            offsets.push(offset(&client, group, queue).await);
+        }
+        all.push((min, end, messages, offsets));
+    }
+    all
+}
+
+/// A queue from its first message to its last, and where it ends. `read`: what is in an answer, by offset.
+pub async fn read_all<T>(
+    client: &Client<SimEnv>,
+    topic: &str,
+    queue: usize,
+    read: impl Fn(&str, usize, &[u8]) -> Vec<(u64, T)>,
+) -> Result<Found<T>, String> {
     let mut found = Found { min: 0, end: 0, messages: BTreeMap::new(), has_topic: true };
     loop {
         let at = found.end;
-        let answer =
-            wire::pull(client, "auditors", queue, at, None, PATIENCE).await.expect("nothing is in its way");
+        let pull = Pull { group: "auditors", topic, queue, offset: at, suspend: None };
+        let answer = wire::pull(client, &pull, PATIENCE).await.expect("nothing is in its way");
         let command = answer.command();
         let next = || command.ext.get_i64("nextBeginOffset").expect("a number in the answer") as u64;
         match command.code {
             response_code::SUCCESS => {
-                for given in wire::messages(queue, command.body) {
-                    let offset = given.offset;
+                for (offset, message) in read(topic, queue, command.body) {
                     assert!((at..next()).contains(&offset), "queue {queue}: {offset} is out of order");
-                    found.messages.insert(offset, given);
+                    found.messages.insert(offset, message);
                 }
                 assert!(next() > at, "queue {queue}: no way past {at}");
                 found.end = next();
@@ -225,7 +283,7 @@ async fn read_all(client: &Client<SimEnv>, queue: usize) -> Result<Found, String
             response_code::TOPIC_NOT_EXIST => return Ok(Found { has_topic: false, ..found }),
             code => {
                 let remark = command.remark.as_deref().unwrap_or_default();
-                return Err(format!("queue {queue}: a pull at {at} is answered {code}: {remark}"));
+                return Err(format!("{topic} queue {queue}: a pull at {at} is answered {code}: {remark}"));
             }
         }
     }

@@ -10,7 +10,11 @@ mod clients;
 mod heard;
 mod places;
 mod plan;
+mod promise;
 mod rings;
+mod settings;
+mod waiters;
+mod waits;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -24,9 +28,11 @@ use ringmq_io::sync::Stop;
 use ringmq_simenv::{CrashKind, Faults, Host, World};
 
 use self::books::Books;
-use self::clients::SharedBooks;
+use self::clients::Known;
 pub use self::plan::BrokerPlan;
 use self::plan::{Life, LinkCut, Passes};
+use self::promise::PowerLoss;
+use self::waits::Waits;
 use crate::plan::Bug;
 use crate::run::{Failure, Outcome, Verdict};
 use crate::shrink::Fault;
@@ -35,6 +41,10 @@ const PORT: u16 = 10_911;
 const DATA: &str = "/data";
 /// Of the disk, while nothing fills it.
 const ROOM: u64 = 1 << 40;
+/// More than all jumps of a clock, and less than messages are kept.
+const LONG_AFTER_MS: i64 = 24 * 3_600_000;
+/// Of the delivery of all that is due.
+const COME_TIME_MAX_SECS: u32 = 10;
 const START_TIME_MAX: Duration = Duration::from_secs(600);
 
 pub fn run(world: &World, without: &[Fault], bug: Option<Bug>) -> Outcome {
@@ -53,7 +63,11 @@ pub fn run(world: &World, without: &[Fault], bug: Option<Bug>) -> Outcome {
         machine: machine.clone(),
         clients: world.host("clients"),
         auditor: world.host("auditor"),
-        books: Rc::new(RefCell::new(Books::new(machine, &plan))),
+        known: Known {
+            books: Rc::new(RefCell::new(Books::new(machine.clone(), &plan))),
+            waits: Rc::new(RefCell::new(Waits::new(machine, &plan))),
+            settings: Rc::default(),
+        },
         world,
         bug,
         plan,
@@ -68,7 +82,7 @@ struct Scene<'w> {
     auditor: Host,
     addr: SocketAddr,
     plan: BrokerPlan,
-    books: SharedBooks,
+    known: Known,
     bug: Option<Bug>,
 }
 
@@ -98,8 +112,8 @@ impl Scene<'_> {
     fn run(&self) -> Outcome {
         let mut outcome = Outcome::default();
         self.keep_foreign_rings();
-        let (addr, books) = (self.addr, self.books.clone());
-        self.clients.start(1, move |env| clients::run(env, addr, books.clone()));
+        let (addr, known) = (self.addr, self.known.clone());
+        self.clients.start(1, move |env| clients::run(env, addr, known.clone()));
         for life in &self.plan.lives {
             outcome.lives += 1;
             self.world.remark(format!("life: {life:?}"));
@@ -111,12 +125,13 @@ impl Scene<'_> {
         if !outcome.refused {
             outcome.refused = self.end() == Verdict::Refused;
         }
-        let books = self.books.borrow();
+        let books = self.known.books.borrow();
         Outcome {
             trace_hash: self.world.trace_hash(),
             acknowledged: books.acknowledged,
             commits: books.commits_acknowledged,
             reads: books.read,
+            came: self.known.waits.borrow().came,
             ..outcome
         }
     }
@@ -209,11 +224,15 @@ impl Scene<'_> {
             self.machine.crash(life.end);
         }
         let are_lost = self.change_rings(life);
-        let mut books = self.books.borrow_mut();
-        books.crashed();
+        self.known.books.borrow_mut().crashed();
         if life.end == CrashKind::PowerLoss || are_lost {
-            books.power_lost(died, life.calm().then_some(self.flushed_after()));
+            self.power_lost(PowerLoss { at: died, bound: life.calm().then_some(self.flushed_after()) });
         }
+    }
+
+    fn power_lost(&self, loss: PowerLoss) {
+        self.known.books.borrow_mut().power_lost(loss);
+        self.known.waits.borrow_mut().power_lost(loss);
     }
 
     fn fill_disk(&self, life: &Life) {
@@ -227,7 +246,7 @@ impl Scene<'_> {
         let is_asked = life.room.is_some() && life.faults.disk.is_calm();
         if is_asked {
             self.machine.set_faults(Faults::none());
-            let (addr, books) = (self.addr, self.books.clone());
+            let (addr, books) = (self.addr, self.known.books.clone());
             self.world.run(&self.auditor, |env| clients::comes_back(env, addr, books));
         }
         is_asked
@@ -275,42 +294,77 @@ impl Scene<'_> {
     }
 
     fn audit(&self, start: &Start, may_be_latched: bool) {
-        self.books.borrow_mut().recovered(start.at.get(), self.world.now());
-        let (addr, books) = (self.addr, self.books.clone());
-        self.world.run(&self.auditor, |env| clients::audit(env, addr, books, may_be_latched));
+        let (started, now) = (start.at.get(), self.world.now());
+        self.known.books.borrow_mut().recovered(started, now);
+        self.known.waits.borrow_mut().recovered(started, now);
+        let (addr, known) = (self.addr, self.known.clone());
+        self.world.run(&self.auditor, |env| clients::audit(env, addr, known, may_be_latched));
     }
 
     fn judge(&self, start: &Start) -> Verdict {
         let failures = start.failures.borrow();
-        let mut books = self.books.borrow_mut();
+        let mut books = self.known.books.borrow_mut();
         // A start may meet what a misdirected write of its own has just hit.
         let damages = books.look_for_damage();
         let verdicts = failures.iter().map(|error| Failure::from(error).judge(damages));
         verdicts.fold(Verdict::GoesOn, |all, one| if one == Verdict::Refused { one } else { all })
     }
 
-    /// No faults from here on: the broker serves its clients, loses its power, and has everything.
+    /// A start without faults; `None` if it is refused for damage that was done.
+    fn undisturbed(&self) -> Option<Rc<Start>> {
+        let start = self.start();
+        let is_over = || start.is_ready.get() || !self.machine.is_up();
+        assert!(self.world.run_until(is_over, START_TIME_MAX), "the broker neither opens nor fails");
+        if self.judge(&start) == Verdict::Refused {
+            return None;
+        }
+        assert!(start.is_ready.get(), "no fault, but no start: {:?}", start.failures.borrow());
+        Some(start)
+    }
+
+    /// No faults from here on: a recovery gives what another one after it gives; the broker serves its clients, delivers what is
+    /// due, loses its power, and has everything.
     fn end(&self) -> Verdict {
         self.machine.set_faults(Faults::none());
         self.clients.set_faults(Faults::none());
+        if self.recovers_twice_as_once() == Verdict::Refused {
+            return Verdict::Refused;
+        }
         for round in 0..2 {
-            let start = self.start();
-            let is_over = || start.is_ready.get() || !self.machine.is_up();
-            assert!(self.world.run_until(is_over, START_TIME_MAX), "the broker neither opens nor fails");
-            if self.judge(&start) == Verdict::Refused {
-                return Verdict::Refused;
-            }
-            assert!(start.is_ready.get(), "no fault, but no start: {:?}", start.failures.borrow());
+            let Some(start) = self.undisturbed() else { return Verdict::Refused };
             self.audit(&start, false);
+            let (addr, known) = (self.addr, self.known.clone());
             if round == 0 {
-                let (addr, books) = (self.addr, self.books.clone());
-                self.world.run(&self.auditor, |env| clients::are_served(env, addr, books));
+                self.world.run(&self.auditor, |env| clients::are_served(env, addr, known.books));
+                // Whatever its clock has been through, all that waits is due.
+                self.machine.jump_clock(LONG_AFTER_MS);
+            }
+            self.world
+                .run(&self.auditor, |env| waiters::all_come(env, addr, known.waits, COME_TIME_MAX_SECS));
+            if round == 0 {
                 self.machine.crash(CrashKind::PowerLoss);
-                let end = self.world.now();
-                self.books.borrow_mut().crashed();
-                self.books.borrow_mut().power_lost(end, Some(self.flushed_after()));
+                self.known.books.borrow_mut().crashed();
+                self.power_lost(PowerLoss { at: self.world.now(), bound: Some(self.flushed_after()) });
             }
         }
+        Verdict::GoesOn
+    }
+
+    /// Two starts in turn that no client disturbs.
+    fn recovers_twice_as_once(&self) -> Verdict {
+        self.world.partition(&self.clients, &self.machine);
+        let mut wholes = Vec::new();
+        for _ in 0..2 {
+            if self.undisturbed().is_none() {
+                return Verdict::Refused;
+            }
+            let addr = self.addr;
+            wholes.push(self.world.run(&self.auditor, |env| clients::whole(env, addr)));
+            self.machine.crash(CrashKind::Process);
+            self.known.books.borrow_mut().crashed();
+        }
+        self.world.heal();
+        assert!(wholes[0] == wholes[1], "recovery twice is not recovery once");
         Verdict::GoesOn
     }
 }
