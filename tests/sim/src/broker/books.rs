@@ -17,7 +17,7 @@ use ringmq_simenv::{Damage, Host};
 
 use super::places::{Place, Places};
 use super::plan::{BrokerPlan, QUEUES};
-use super::promise::{PowerLoss, Promise};
+use super::promise::{End, Promise};
 
 /// Longest body.
 const BODY_MAX: u64 = 2000;
@@ -208,20 +208,23 @@ impl Books {
         self.places.forget(queue, offset);
     }
 
-    pub fn recovered(&mut self, started: Duration, now: Duration) {
-        self.acked.values_mut().for_each(|acked| acked.promise.recovered(started, now));
+    /// A broker has started, and serves since then.
+    pub fn recovered(&mut self, at: Duration) {
+        self.acked.values_mut().for_each(|acked| acked.promise.recovered(at));
     }
 
     /// A process has ended, and maybe its disk was hit.
-    pub fn crashed(&mut self) {
+    pub fn ended(&mut self, end: End) {
         self.crashes += 1;
+        self.acked.values_mut().for_each(|acked| acked.promise.ended(end));
         self.places.look();
     }
 
-    pub fn power_lost(&mut self, loss: PowerLoss) {
+    /// The rings are gone, with the power or without it.
+    pub fn rings_lost(&mut self) {
         self.losses += 1;
         self.seen.clear();
-        self.acked.retain(|_, acked| acked.promise.survives(loss));
+        self.acked.retain(|_, acked| acked.promise.is_safe());
         self.places.keep(|queue, offset| self.acked.contains_key(&(queue, offset)));
     }
 

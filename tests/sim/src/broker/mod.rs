@@ -31,7 +31,7 @@ use self::books::Books;
 use self::clients::Known;
 pub use self::plan::BrokerPlan;
 use self::plan::{Life, LinkCut, Passes};
-use self::promise::PowerLoss;
+use self::promise::End;
 use self::waits::Waits;
 use crate::plan::Bug;
 use crate::run::{Failure, Outcome, Verdict};
@@ -89,7 +89,6 @@ struct Scene<'w> {
 /// How a start goes on.
 #[derive(Default)]
 struct Start {
-    at: Cell<Duration>,
     is_ready: Cell<bool>,
     failures: RefCell<Vec<StartError>>,
 }
@@ -159,7 +158,6 @@ impl Scene<'_> {
     fn start_with(&self, data: &str) -> Rc<Start> {
         let plan = StartPlan { config: self.config(data), name_servers: Vec::new(), utc_offset_secs: 0 };
         let start = Rc::new(Start::default());
-        start.at.set(self.world.now());
         let seen = start.clone();
         self.machine.start(self.plan.cores, move |env| {
             let (plan, seen) = (plan.clone(), seen.clone());
@@ -200,7 +198,7 @@ impl Scene<'_> {
         if serves {
             self.machine.set_faults(Faults::none());
             self.machine.set_capacity(ROOM);
-            self.audit(&start, !life.calm());
+            self.audit(!life.calm());
             self.set_faults(life);
             self.fill_disk(life);
             if let Some(nth) = life.kill_in_region_write {
@@ -224,15 +222,24 @@ impl Scene<'_> {
             self.machine.crash(life.end);
         }
         let are_lost = self.change_rings(life);
-        self.known.books.borrow_mut().crashed();
+        self.ended(died, life.calm());
         if life.end == CrashKind::PowerLoss || are_lost {
-            self.power_lost(PowerLoss { at: died, bound: life.calm().then_some(self.flushed_after()) });
+            self.rings_lost();
         }
     }
 
-    fn power_lost(&self, loss: PowerLoss) {
-        self.known.books.borrow_mut().power_lost(loss);
-        self.known.waits.borrow_mut().power_lost(loss);
+    /// The process has ended; `calm`: its disk did what it was asked for, soon.
+    fn ended(&self, at: Duration, calm: bool) {
+        // A flush begins at most an interval after the append; writing and syncing take their time.
+        let flushed_after = self.plan.flush_interval + Duration::from_millis(50);
+        let end = End { at, bound: calm.then_some(flushed_after) };
+        self.known.books.borrow_mut().ended(end);
+        self.known.waits.borrow_mut().ended(end);
+    }
+
+    fn rings_lost(&self) {
+        self.known.books.borrow_mut().rings_lost();
+        self.known.waits.borrow_mut().rings_lost();
     }
 
     fn fill_disk(&self, life: &Life) {
@@ -250,11 +257,6 @@ impl Scene<'_> {
             self.world.run(&self.auditor, |env| clients::comes_back(env, addr, books));
         }
         is_asked
-    }
-
-    /// A flush begins at most an interval after the append; writing and syncing take their time.
-    fn flushed_after(&self) -> Duration {
-        self.plan.flush_interval + Duration::from_millis(50)
     }
 
     /// Lets the clients and the network at it; when the process died.
@@ -293,10 +295,10 @@ impl Scene<'_> {
         }
     }
 
-    fn audit(&self, start: &Start, may_be_latched: bool) {
-        let (started, now) = (start.at.get(), self.world.now());
-        self.known.books.borrow_mut().recovered(started, now);
-        self.known.waits.borrow_mut().recovered(started, now);
+    fn audit(&self, may_be_latched: bool) {
+        let now = self.world.now();
+        self.known.books.borrow_mut().recovered(now);
+        self.known.waits.borrow_mut().recovered(now);
         let (addr, known) = (self.addr, self.known.clone());
         self.world.run(&self.auditor, |env| clients::audit(env, addr, known, may_be_latched));
     }
@@ -310,16 +312,16 @@ impl Scene<'_> {
         verdicts.fold(Verdict::GoesOn, |all, one| if one == Verdict::Refused { one } else { all })
     }
 
-    /// A start without faults; `None` if it is refused for damage that was done.
-    fn undisturbed(&self) -> Option<Rc<Start>> {
+    /// A start without faults, which may be refused for damage that was done.
+    fn undisturbed(&self) -> Verdict {
         let start = self.start();
         let is_over = || start.is_ready.get() || !self.machine.is_up();
         assert!(self.world.run_until(is_over, START_TIME_MAX), "the broker neither opens nor fails");
         if self.judge(&start) == Verdict::Refused {
-            return None;
+            return Verdict::Refused;
         }
         assert!(start.is_ready.get(), "no fault, but no start: {:?}", start.failures.borrow());
-        Some(start)
+        Verdict::GoesOn
     }
 
     /// No faults from here on: a recovery gives what another one after it gives; the broker serves its clients, delivers what is
@@ -331,8 +333,10 @@ impl Scene<'_> {
             return Verdict::Refused;
         }
         for round in 0..2 {
-            let Some(start) = self.undisturbed() else { return Verdict::Refused };
-            self.audit(&start, false);
+            if self.undisturbed() == Verdict::Refused {
+                return Verdict::Refused;
+            }
+            self.audit(false);
             let (addr, known) = (self.addr, self.known.clone());
             if round == 0 {
                 self.world.run(&self.auditor, |env| clients::are_served(env, addr, known.books));
@@ -343,8 +347,8 @@ impl Scene<'_> {
                 .run(&self.auditor, |env| waiters::all_come(env, addr, known.waits, COME_TIME_MAX_SECS));
             if round == 0 {
                 self.machine.crash(CrashKind::PowerLoss);
-                self.known.books.borrow_mut().crashed();
-                self.power_lost(PowerLoss { at: self.world.now(), bound: Some(self.flushed_after()) });
+                self.ended(self.world.now(), true);
+                self.rings_lost();
             }
         }
         Verdict::GoesOn
@@ -355,13 +359,13 @@ impl Scene<'_> {
         self.world.partition(&self.clients, &self.machine);
         let mut wholes = Vec::new();
         for _ in 0..2 {
-            if self.undisturbed().is_none() {
+            if self.undisturbed() == Verdict::Refused {
                 return Verdict::Refused;
             }
             let addr = self.addr;
             wholes.push(self.world.run(&self.auditor, |env| clients::whole(env, addr)));
             self.machine.crash(CrashKind::Process);
-            self.known.books.borrow_mut().crashed();
+            self.ended(self.world.now(), true);
         }
         self.world.heal();
         assert!(wholes[0] == wholes[1], "recovery twice is not recovery once");

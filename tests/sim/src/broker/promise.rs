@@ -4,35 +4,38 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Promise {
-    at: Duration,
+    /// Since when a broker that runs has it to flush. `None`: the one that had it died, and none has found it in the ring yet.
+    since: Option<Duration>,
     /// Survives a power loss.
     is_safe: bool,
 }
 
-/// A power loss, or the loss of the rings.
+/// The end of a process.
 #[derive(Clone, Copy)]
-pub struct PowerLoss {
+pub struct End {
     pub at: Duration,
-    /// What was acknowledged so long before it is safe; `None` if the disk gave no such bound.
+    /// What the process had for so long is flushed; `None` if the disk gave no such bound.
     pub bound: Option<Duration>,
 }
 
 impl Promise {
     /// Made then; in SYNC_FLUSH it is safe.
     pub fn made(at: Duration, sync: bool) -> Self {
-        Self { at, is_safe: sync }
+        Self { since: Some(at), is_safe: sync }
     }
 
-    /// A broker that was started then serves now: what it found in its ring is flushed from now on.
-    pub fn recovered(&mut self, started: Duration, now: Duration) {
-        if self.at < started {
-            self.at = now;
-        }
+    /// A broker has started, and serves since then.
+    pub fn recovered(&mut self, at: Duration) {
+        self.since.get_or_insert(at);
     }
 
-    /// Whether it holds on.
-    pub fn survives(&mut self, loss: PowerLoss) -> bool {
-        self.is_safe |= loss.bound.is_some_and(|bound| self.at + bound <= loss.at);
+    pub fn ended(&mut self, end: End) {
+        let flushed = self.since.take().zip(end.bound).is_some_and(|(since, bound)| since + bound <= end.at);
+        self.is_safe |= flushed;
+    }
+
+    /// Whether it outlives the ring.
+    pub fn is_safe(&self) -> bool {
         self.is_safe
     }
 }

@@ -14,7 +14,7 @@ use ringmq_simenv::Host;
 
 use super::books::body;
 use super::plan::BrokerPlan;
-use super::promise::{PowerLoss, Promise};
+use super::promise::{End, Promise};
 
 /// The records of a batch have the time at which its turn of the shard opened it: so much before they were stored.
 const TURN_MS: i64 = 2;
@@ -101,14 +101,17 @@ impl Waits {
         self.waits.iter_mut().flatten().map(|wait| &mut wait.promise)
     }
 
-    pub fn recovered(&mut self, started: Duration, now: Duration) {
-        self.promises().flatten().for_each(|promise| promise.recovered(started, now));
+    pub fn recovered(&mut self, at: Duration) {
+        self.promises().flatten().for_each(|promise| promise.recovered(at));
     }
 
-    pub fn power_lost(&mut self, loss: PowerLoss) {
+    pub fn ended(&mut self, end: End) {
+        self.promises().flatten().for_each(|promise| promise.ended(end));
+    }
+
+    pub fn rings_lost(&mut self) {
         self.losses += 1;
-        self.promises()
-            .for_each(|promise| *promise = promise.filter(|promise| promise.clone().survives(loss)));
+        self.promises().for_each(|promise| *promise = promise.filter(Promise::is_safe));
     }
 
     fn is_damaged(&self) -> bool {
