@@ -37,6 +37,9 @@ pub struct Damage {
     pub len: u64,
 }
 
+/// The disk of a host that no process runs on, as it was; it can be put into hosts of other worlds.
+pub struct DiskImage(Fs);
+
 pub(crate) struct HostState {
     pub index: usize,
     pub name: String,
@@ -247,6 +250,18 @@ impl Host {
     /// Bytes of the disk, beyond which writes get ENOSPC.
     pub fn set_capacity(&self, bytes: u64) {
         self.state.fs.capacity.set(bytes);
+    }
+
+    /// The disk as it is, with what is not synced, and the tmpfs.
+    pub fn disk_image(&self) -> DiskImage {
+        assert!(!self.is_up(), "host {} runs a process", self.name());
+        DiskImage(self.state.fs.copied())
+    }
+
+    /// Puts a disk in, in place of the host's own.
+    pub fn put_disk(&self, image: &DiskImage) {
+        assert!(!self.is_up(), "host {} runs a process", self.name());
+        self.state.fs.turn_into(image.0.copied());
     }
 
     /// Whether there is a tmpfs for the hot ring (there is, by default).

@@ -43,7 +43,7 @@ mod world;
 pub use disk::{SimDirLock, SimDisk, SimExtent, SimFile, SimMapped, SimRegion};
 pub use env::SimEnv;
 pub use faults::{ClockFaults, Cut, DiskFaults, Faults, NetFaults};
-pub use host::{CrashKind, Damage, Host};
+pub use host::{CrashKind, Damage, DiskImage, Host};
 pub use mesh::{SimLanes, SimMesh};
 pub use net::{SimListener, SimNet, SimRecv, SimStream};
 pub use rng::Rng;

@@ -460,6 +460,53 @@ impl Fs {
         Some(Damage { path, offset, len: 1 })
     }
 
+    /// All of it, with what is not synced. Nothing may be under way.
+    pub fn copied(&self) -> Self {
+        assert!(self.in_flight.borrow().is_empty(), "a disk that nobody writes to");
+        let mut copies: BTreeMap<u64, Rc<Inode>> = BTreeMap::new();
+        let mut copied = |inode: &Rc<Inode>| {
+            let copy = || {
+                let data = match &*inode.data.borrow() {
+                    Data::Blocks(blocks) => Data::Blocks(blocks.clone()),
+                    Data::Memory(memory) => Data::Memory(Rc::new(memory.detached())),
+                };
+                Rc::new(Inode { id: inode.id, data: RefCell::new(data) })
+            };
+            copies.entry(inode.id).or_insert_with(copy).clone()
+        };
+        let mut entries =
+            |of: &Entries| of.iter().map(|(name, inode)| (name.clone(), copied(inode))).collect();
+        let mut dirs = BTreeMap::new();
+        for (path, dir) in &*self.dirs.borrow() {
+            let (now, durable) = (entries(&dir.entries), entries(&dir.durable));
+            dirs.insert(path.clone(), Dir { entries: now, durable, unsynced: Vec::new() });
+        }
+        let mut set = |of: &Change| {
+            let one =
+                |(name, inode): &(String, Option<Rc<Inode>>)| (name.clone(), inode.as_ref().map(&mut copied));
+            Change { id: of.id, set: of.set.iter().map(one).collect() }
+        };
+        for (path, dir) in &*self.dirs.borrow() {
+            dirs.get_mut(path).expect("copied above").unsynced = dir.unsynced.iter().map(&mut set).collect();
+        }
+        Self {
+            dirs: RefCell::new(dirs),
+            serial: self.serial.clone(),
+            capacity: self.capacity.clone(),
+            tmpfs: self.tmpfs.clone(),
+            locks: RefCell::default(),
+            in_flight: RefCell::default(),
+        }
+    }
+
+    /// Becomes the other one.
+    pub fn turn_into(&self, other: Self) {
+        self.dirs.replace(other.dirs.take());
+        self.serial.set(other.serial.get());
+        self.capacity.set(other.capacity.get());
+        self.tmpfs.set(other.tmpfs.get());
+    }
+
     pub fn remove_durably(&self, path: &Path) -> bool {
         let removed = self.remove(path).is_ok();
         removed && split(path).is_ok_and(|(dir, _)| self.sync_dir(&dir).is_ok())

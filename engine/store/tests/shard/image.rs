@@ -19,7 +19,7 @@ use crate::support::{
     tagged,
 };
 use ringmq_io::{Class, Env};
-use ringmq_simenv::{CrashKind, Host, SimEnv, World};
+use ringmq_simenv::{CrashKind, DiskImage, Host, SimEnv, World};
 use ringmq_store::{OpenError, ReadOutcome, Shard, StoreConfig};
 use ringmq_wire::message::{RecordView, records};
 
@@ -44,14 +44,44 @@ impl Script<'_> {
 }
 
 /// How the shard ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     Kill,
     PowerLoss,
     Stop,
 }
 
-fn image(world: &World, host: &Host, config: &StoreConfig, end: End) -> SharedModel {
+/// What a shard has left.
+struct Image {
+    disk: DiskImage,
+    model: Model,
+    /// Of the world's clock.
+    at: Duration,
+}
+
+impl Image {
+    /// The same seed and end leave the same, and to make it takes longer than to open it twice.
+    fn of(seed: u64, end: End) -> Rc<Self> {
+        thread_local! {
+            static MADE: RefCell<BTreeMap<(u64, End), Rc<Image>>> = RefCell::default();
+        }
+        let made = MADE.with_borrow(|made| made.get(&(seed, end)).cloned());
+        made.unwrap_or_else(|| {
+            let image = Rc::new(Self::made(seed, end));
+            MADE.with_borrow_mut(|made| made.insert((seed, end), image.clone()));
+            image
+        })
+    }
+
+    fn made(seed: u64, end: End) -> Self {
+        let world = World::new(seed);
+        let host = world.host("broker");
+        let model = stored(&world, &host, &small_config("/data"), end);
+        Self { disk: host.disk_image(), model: model.take(), at: world.now() }
+    }
+}
+
+fn stored(world: &World, host: &Host, config: &StoreConfig, end: End) -> SharedModel {
     let model: SharedModel = Rc::new(RefCell::new(Model::default()));
     let (own, config) = (model.clone(), config.clone());
     world.run(host, move |env| async move {
@@ -195,7 +225,9 @@ pub fn check_after(seed: u64, end: End, tamper: impl FnOnce(&Host) -> BTreeSet<P
     let world = World::new(seed);
     let host = world.host("broker");
     let config = small_config("/data");
-    let model = image(&world, &host, &config, end);
+    let image = Image::of(seed, end);
+    world.run_for(image.at);
+    host.put_disk(&image.disk);
     let touched = tamper(&host);
 
     let opened = |end_at: Rc<RefCell<Option<Found>>>| {
@@ -216,7 +248,7 @@ pub fn check_after(seed: u64, end: End, tamper: impl FnOnce(&Host) -> BTreeSet<P
         return;
     }
     let first = first.take().expect("it was read");
-    compare(&model.borrow(), &first, &touched, config.segment_bytes);
+    compare(&image.model, &first, &touched, config.segment_bytes);
     host.crash(CrashKind::PowerLoss);
     let second = Rc::new(RefCell::new(None));
     let report = opened(second.clone()).expect("what opened once opens again");
