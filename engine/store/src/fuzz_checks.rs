@@ -15,7 +15,7 @@ use crate::envelope::{self, Form};
 use crate::floor::Floor;
 use crate::manifest::Fixed;
 use crate::meta::record;
-use crate::sealed::format::{self, IndexHeader, Page};
+use crate::sealed::format::{self, IndexHeader, Page, Sums};
 use crate::state::State;
 
 /// Takes any bytes; panics where a promise is broken.
@@ -157,7 +157,7 @@ pub fn index(bytes: &[u8]) {
     header.truncate(96);
     let _ = IndexHeader::decode(&header);
     put(&mut header, 0, b"RINGMQIX");
-    put(&mut header, 8, &1u32.to_le_bytes());
+    put(&mut header, 8, &2u32.to_le_bytes());
     put(&mut header, 82, &[0; 14]);
     let crc = crc32c::crc32c(&header[16..]);
     put(&mut header, 12, &crc.to_le_bytes());
@@ -168,29 +168,36 @@ pub fn index(bytes: &[u8]) {
         assert!(BLOCK <= keys && keys <= catalog && catalog <= whole && whole.is_multiple_of(BLOCK));
     }
 
-    let _ = Page::decode(bytes);
+    let sums = Sums::of(ID, 0);
+    let _ = Page::decode(bytes, sums);
     let mut page = vec![0; format::PAGE_HEAD];
     put(&mut page, 0, &(bytes.len() as u32).to_le_bytes());
-    put(&mut page, 4, &crc32c::crc32c(bytes).to_le_bytes());
+    put(&mut page, 4, &crc32c::crc32c_append(sums.pages, bytes).to_le_bytes());
     page.extend_from_slice(bytes);
-    if let Some((found, used)) = Page::decode(&page) {
+    if let Some((found, used)) = Page::decode(&page, sums) {
         assert!(used >= page.len() && used.is_multiple_of(format::PAGE_HEAD));
         assert!(found.rows.iter().all(|row| (row.topic as usize) < found.topics.len()));
-        let written = found.encode();
-        assert_eq!(Page::decode(&written), Some((found, written.len())));
+        let written = found.encode(sums);
+        assert_eq!(Page::decode(&written, sums), Some((found, written.len())));
     }
 
     let mut block = bytes[..bytes.len().min(BLOCK)].to_vec();
     block.resize(BLOCK, 0);
     let first = u64::from_le_bytes(block[8..16].try_into().expect("8 bytes"));
-    let crc = crc32c::crc32c(&block[4..]);
-    put(&mut block, 0, &crc.to_le_bytes());
     let count = u32::from_le_bytes(block[4..8].try_into().expect("4 bytes")) as usize;
-    let entries = format::entries(&block, first, count).map(Iterator::count);
+    let mut mend = |sum| {
+        let crc = crc32c::crc32c_append(sum, &block[4..]);
+        put(&mut block, 0, &crc.to_le_bytes());
+        block.clone()
+    };
+    let (of_entries, of_keys) = (mend(sums.entries), mend(sums.keys));
+    let entries = format::entries(&of_entries, sums, first, count).map(Iterator::count);
     assert_eq!(entries, (count <= format::ENTRIES_PER_BLOCK).then_some(count));
-    let keys = format::keys(&block, first).map(Iterator::count);
+    let keys = format::keys(&of_keys, sums, first).map(Iterator::count);
     assert_eq!(keys, (count <= format::KEYS_PER_BLOCK).then_some(count));
-    assert!(format::entries(&block, first.wrapping_add(1), count).is_none());
+    assert!(format::entries(&of_entries, sums, first.wrapping_add(1), count).is_none());
+    assert!(format::entries(&of_keys, sums, first, count).is_none());
+    assert!(format::keys(&of_entries, sums, first).is_none());
 }
 
 /// The metadata journal: records and file headers.
@@ -310,7 +317,7 @@ mod tests {
             rows: vec![format::Row { topic: 1, queue_id: 2, first_offset: 3, start: 0, count: 4 }],
             drops: vec![format::Drop { position: 64, topic: "gone".into() }],
         };
-        let encoded = page.encode();
+        let encoded = page.encode(Sums::of(ID, 0));
         write("index", "page", &encoded);
         let archive = u32::from_le_bytes(encoded[..4].try_into().unwrap()) as usize;
         write("index", "archive", &encoded[format::PAGE_HEAD..][..archive]);

@@ -323,7 +323,7 @@ impl Sought {
             for (at, entry) in entries.iter().enumerate() {
                 encode_entry(&mut block, at, entry.as_ref().unwrap_or(&missing));
             }
-            seal_entries(&mut block, (number * ENTRIES_PER_BLOCK) as u64, entries.len());
+            seal_entries(&mut block, index.sums(), (number * ENTRIES_PER_BLOCK) as u64, entries.len());
             blocks.push((index.place_of_entries(number).0, block));
         }
         for mut stretch in self.keys {
@@ -337,7 +337,7 @@ impl Sought {
                 // The search by halves wants a key in each block: where too few are left, the last one again.
                 let own = if own.is_empty() { std::slice::from_ref(&last) } else { own };
                 let mut block = AlignedBuf::zeroed(BLOCK);
-                encode_keys(&mut block, (number * KEYS_PER_BLOCK) as u64, own);
+                encode_keys(&mut block, index.sums(), (number * KEYS_PER_BLOCK) as u64, own);
                 last = own[own.len() - 1];
                 blocks.push((index.place_of_keys(number), block));
             }

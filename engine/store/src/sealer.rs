@@ -20,7 +20,7 @@ use crate::inner::Inner;
 use crate::key_sort::sorted_keys_below;
 use crate::queues::Run;
 use crate::sealed::SealedIndex;
-use crate::sealed::format::{Drop, IndexHeader, Page, Row};
+use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums};
 use crate::sealed::write::IndexWriter;
 use crate::shard::QueueRef;
 use crate::sorting::sort_in_turns;
@@ -86,7 +86,7 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
     let (base, end) = (segments.base(number), segments.base(number + 1));
     let segment = segments.get(number).expect("an unsealed segment is not recycled");
     let path = segments.path(number, "idx");
-    let mut writer = IndexWriter::create(&inner.env, &path).await?;
+    let mut writer = IndexWriter::create(&inner.env, &path, Sums::of(inner.id, base)).await?;
     let mut parts = parts_below(inner, end).await;
     let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
     for part in &mut parts {

@@ -20,7 +20,7 @@ use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, Mapped};
 use crate::batch::LogId;
 use crate::entry::Entry;
 use crate::keys::KeyEntry;
-use format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page};
+use format::{ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, Sums};
 
 /// Read along with a block that is not in memory: who needs it will mostly need its neighbours.
 const BROUGHT_BYTES: usize = 32 * BLOCK;
@@ -30,6 +30,7 @@ type MappedOf<E> = <<E as Env>::Disk as Disk>::Mapped;
 pub struct SealedIndex<E: Env> {
     mapped: Rc<MappedOf<E>>,
     header: IndexHeader,
+    sums: Sums,
     /// Blocks that were made anew, by their place in the file.
     mended: BTreeMap<usize, AlignedBuf>,
     /// Blocks that the device does not read; to be mended.
@@ -67,8 +68,18 @@ impl<E: Env> SealedIndex<E> {
         }
         let keys_at = header.keys_at().expect("the file's size was made of it");
         let (oldest_ms, newest_ms) = (header.oldest_ms, header.newest_ms);
+        let sums = header.sums();
         let (mended, unreadable) = (BTreeMap::new(), RefCell::default());
-        Ok(Some(Self { mapped: Rc::new(mapped), header, mended, unreadable, keys_at, oldest_ms, newest_ms }))
+        Ok(Some(Self {
+            mapped: Rc::new(mapped),
+            header,
+            sums,
+            mended,
+            unreadable,
+            keys_at,
+            oldest_ms,
+            newest_ms,
+        }))
     }
 
     /// The same index with some blocks made anew.
@@ -78,8 +89,9 @@ impl<E: Env> SealedIndex<E> {
         mended.extend(blocks);
         debug_assert!(mended.values().all(|block| block.len() == BLOCK));
         let (mapped, header, keys_at) = (Rc::clone(&self.mapped), self.header, self.keys_at);
+        let sums = self.sums;
         let (unreadable, oldest_ms, newest_ms) = (self.unreadable.clone(), self.oldest_ms, self.newest_ms);
-        Self { mapped, header, mended, unreadable, keys_at, oldest_ms, newest_ms }
+        Self { mapped, header, sums, mended, unreadable, keys_at, oldest_ms, newest_ms }
     }
 
     fn catalog(&self) -> Range<usize> {
@@ -137,7 +149,7 @@ impl<E: Env> SealedIndex<E> {
         if at >= catalog.len() {
             return Ok(None);
         }
-        let (page, used) = Page::decode(&catalog[at..]).ok_or(DamagedBlock)?;
+        let (page, used) = Page::decode(&catalog[at..], self.sums).ok_or(DamagedBlock)?;
         let fits = |start: u32, count: u32| u64::from(start) + u64::from(count) <= self.header.entries;
         if page.rows.iter().any(|row| !fits(row.start, row.count)) {
             return Err(DamagedBlock);
@@ -165,6 +177,10 @@ impl<E: Env> SealedIndex<E> {
         }
     }
 
+    pub fn sums(&self) -> Sums {
+        self.sums
+    }
+
     fn is_inside(&self, position: u64) -> bool {
         (self.header.base..self.header.base + self.header.segment_bytes).contains(&position)
     }
@@ -190,7 +206,7 @@ impl<E: Env> SealedIndex<E> {
 
     fn entry_block(&self, block: usize) -> Option<impl Iterator<Item = Entry>> {
         let (at, count) = self.place_of_entries(block);
-        let entries = format::entries(self.block(at), (block * ENTRIES_PER_BLOCK) as u64, count)?;
+        let entries = format::entries(self.block(at), self.sums, (block * ENTRIES_PER_BLOCK) as u64, count)?;
         let own =
             entries.clone().find(|entry| !entry.is_lost()).is_none_or(|entry| self.is_inside(entry.position));
         own.then_some(entries)
@@ -222,7 +238,7 @@ impl<E: Env> SealedIndex<E> {
 
     pub fn key_block(&self, block: usize) -> Result<impl Iterator<Item = KeyEntry>, DamagedBlock> {
         let bytes = self.block(self.place_of_keys(block));
-        let keys = format::keys(bytes, (block * KEYS_PER_BLOCK) as u64).ok_or(DamagedBlock)?;
+        let keys = format::keys(bytes, self.sums, (block * KEYS_PER_BLOCK) as u64).ok_or(DamagedBlock)?;
         // None is empty, and all of a block are of one segment.
         let first = keys.clone().next().ok_or(DamagedBlock)?;
         if self.is_inside(first.position) { Ok(keys) } else { Err(DamagedBlock) }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
 
 use super::format::{
-    ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, encode_entry, encode_keys, seal_entries,
+    ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, Sums, encode_entry, encode_keys, seal_entries,
 };
 use crate::entry::Entry;
 use crate::envelope::{create_anew, temporary_name};
@@ -26,6 +26,7 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 pub struct IndexWriter<E: Env> {
     env: E,
     path: PathBuf,
+    sums: Sums,
     file: FileOf<E>,
     buffer: AlignedBuf,
     used: usize,
@@ -38,11 +39,12 @@ pub struct IndexWriter<E: Env> {
 }
 
 impl<E: Env> IndexWriter<E> {
-    pub async fn create(env: &E, path: &Path) -> io::Result<Self> {
+    pub async fn create(env: &E, path: &Path, sums: Sums) -> io::Result<Self> {
         let file = create_anew(env.disk(), &temporary_name(path)).await?;
         Ok(Self {
             env: env.clone(),
             path: path.into(),
+            sums,
             file,
             buffer: AlignedBuf::zeroed(BUFFER),
             used: 0,
@@ -74,7 +76,7 @@ impl<E: Env> IndexWriter<E> {
     async fn entry_block(&mut self) -> io::Result<()> {
         let count = std::mem::take(&mut self.in_block);
         let first = self.entry_count - count as u64;
-        seal_entries(&mut self.buffer[self.used..][..BLOCK], first, count);
+        seal_entries(&mut self.buffer[self.used..][..BLOCK], self.sums, first, count);
         self.advance(BLOCK).await
     }
 
@@ -85,7 +87,7 @@ impl<E: Env> IndexWriter<E> {
         }
         for chunk in keys.chunks(KEYS_PER_BLOCK) {
             let used = self.used;
-            encode_keys(&mut self.buffer[used..used + BLOCK], self.key_count, chunk);
+            encode_keys(&mut self.buffer[used..used + BLOCK], self.sums, self.key_count, chunk);
             self.key_count += chunk.len() as u64;
             self.advance(BLOCK).await?;
         }
@@ -94,7 +96,7 @@ impl<E: Env> IndexWriter<E> {
 
     /// The next page of the catalog. After the keys.
     pub async fn page(&mut self, page: &Page) -> io::Result<()> {
-        let bytes = page.encode();
+        let bytes = page.encode(self.sums);
         self.catalog_bytes += bytes.len() as u64;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
@@ -135,6 +137,7 @@ impl<E: Env> IndexWriter<E> {
 
     /// Writes the header and puts the file in its place, durable. Counts in `header` are filled in here.
     pub async fn finish(mut self, header: IndexHeader) -> io::Result<()> {
+        assert!(self.sums == header.sums(), "another segment's index");
         assert!(self.in_block == 0, "keys come between entries and catalog");
         if self.used > 0 {
             self.drain().await?;

@@ -74,3 +74,20 @@ fn an_index_ahead_of_the_log_is_caught() {
     });
     assert!(text.contains("is lost"), "{text}");
 }
+
+/// A misdirected write within an index: what it brings checks where it comes from, and must not where it is now.
+#[test]
+fn a_block_of_entries_in_the_place_of_keys_is_damage() {
+    check_after(1, End::Stop, |host| {
+        let index = segment(0, "idx");
+        let bytes = host.read_file(&index).expect("an index");
+        let entries = u64::from_le_bytes(bytes[40..48].try_into().expect("8 bytes"));
+        let first_keys = (1 + entries.div_ceil(127)) * 4096;
+        host.damage_file(&index, first_keys, &bytes[4096..8192]);
+        // A reader of those entries has all of the index mended, with these keys.
+        for damaged in [4096 + 100, first_keys + 4096 + 100] {
+            host.damage_file(&index, damaged, &[bytes[damaged as usize] ^ 1]);
+        }
+        BTreeSet::from([index])
+    });
+}
