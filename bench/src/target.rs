@@ -26,8 +26,8 @@ pub struct Queue {
 const ROUTE_WITHIN: Duration = Duration::from_secs(20);
 const ROUTE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Topics are made over so many connections at once, as the members of a cluster that starts would.
-const CREATORS: usize = 8;
+/// Topics are made, and their routes asked for, over so many connections at once, as the members of a cluster that starts would.
+const AT_ONCE: usize = 8;
 
 pub struct Target {
     pub topics: Vec<String>,
@@ -48,8 +48,13 @@ impl Target {
             create(&mut names, &topics, args.queues)?;
         }
         let mut target = Self { topics, broker_names: Vec::new(), addrs: Vec::new(), queues: Vec::new() };
-        for i in 0..target.topics.len() {
-            target.read_route(&mut names, i, if args.no_create { 0 } else { args.queues })?;
+        let least = if args.no_create { 0 } else { args.queues };
+        let with_connection = || {
+            let mut names = Rpc::connect(&args.namesrv)?;
+            Ok(move |topic: &String| route_of(&mut names, topic, least))
+        };
+        for (topic, route) in at_once(&target.topics, with_connection)?.iter().enumerate() {
+            target.take_route(topic, route)?;
         }
         if !target.queues.iter().any(|q| q.writable || q.readable) {
             bail!("topic {} has no usable queue", args.topic);
@@ -57,19 +62,8 @@ impl Target {
         Ok(target)
     }
 
-    fn read_route(&mut self, names: &mut Rpc, topic: usize, queues: u32) -> Result<()> {
-        let name = self.topics[topic].clone();
-        let until = Instant::now() + ROUTE_WITHIN;
-        let route = loop {
-            match route(names, &name)? {
-                Some(route) if queue_count(&route) >= queues as i64 => break route,
-                _ if Instant::now() > until => {
-                    bail!("the name server gives no route with {queues} queues for topic {name}")
-                }
-                _ => std::thread::sleep(ROUTE_PAUSE),
-            }
-        };
-        for broker in array(&route, "brokerDatas") {
+    fn take_route(&mut self, topic: usize, route: &Value) -> Result<()> {
+        for broker in array(route, "brokerDatas") {
             let broker_name = text(broker, "brokerName")?;
             let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
             let index = match self.broker_names.iter().position(|n| n == broker_name) {
@@ -80,7 +74,7 @@ impl Target {
                     self.addrs.len() - 1
                 }
             };
-            for data in array(&route, "queueDatas").filter(|d| d["brokerName"] == broker["brokerName"]) {
+            for data in array(route, "queueDatas").filter(|d| d["brokerName"] == broker["brokerName"]) {
                 let number = |key: &str| data[key].as_i64().unwrap_or(0);
                 let (read, write) = (number("readQueueNums"), number("writeQueueNums"));
                 for id in 0..read.max(write) {
@@ -112,20 +106,42 @@ fn create(names: &mut Rpc, topics: &[String], queues: u32) -> Result<()> {
     };
     for broker in array(&route, "brokerDatas") {
         let Some(addr) = broker["brokerAddrs"]["0"].as_str() else { continue };
-        std::thread::scope(|scope| {
-            let share = topics.len().div_ceil(CREATORS).max(1);
-            let creators: Vec<_> = topics
-                .chunks(share)
-                .map(|share| scope.spawn(move || share.iter().try_for_each(with_connection(addr, queues)?)))
-                .collect();
-            creators.into_iter().try_for_each(|creator| creator.join().expect("no panic"))
-        })?;
+        at_once(topics, || creator(addr, queues))?;
     }
     Ok(())
 }
 
+/// What `work` gives for each of the topics, in their order; each of the connections takes a share of them, one after the other.
+fn at_once<T: Send, W: FnMut(&String) -> Result<T>>(
+    topics: &[String],
+    with_connection: impl Fn() -> Result<W> + Sync,
+) -> Result<Vec<T>> {
+    let with_connection = &with_connection;
+    std::thread::scope(|scope| {
+        let share = topics.len().div_ceil(AT_ONCE).max(1);
+        let work = |share: &[String]| share.iter().map(with_connection()?).collect::<Result<Vec<T>>>();
+        let workers: Vec<_> = topics.chunks(share).map(|share| scope.spawn(move || work(share))).collect();
+        let done = workers.into_iter().map(|worker| worker.join().expect("no panic"));
+        Ok(done.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })
+}
+
+/// The route of a topic, as soon as it has so many queues.
+fn route_of(names: &mut Rpc, topic: &str, queues: u32) -> Result<Value> {
+    let until = Instant::now() + ROUTE_WITHIN;
+    loop {
+        match route(names, topic)? {
+            Some(route) if queue_count(&route) >= queues as i64 => return Ok(route),
+            _ if Instant::now() > until => {
+                bail!("the name server gives no route with {queues} queues for topic {topic}")
+            }
+            _ => std::thread::sleep(ROUTE_PAUSE),
+        }
+    }
+}
+
 /// Makes one topic after the other over a connection of its own.
-fn with_connection(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Result<()>> {
+fn creator(addr: &str, queues: u32) -> Result<impl FnMut(&String) -> Result<()>> {
     let mut rpc = Rpc::connect(addr)?;
     Ok(move |topic: &String| {
         rpc.call(
