@@ -274,12 +274,13 @@ fn start_tasks<E: Env>(inner: &Rc<Inner<E>>) {
     start(inner, Class::Flush, flusher::run(Rc::clone(inner)));
     // A missing segment holds up the flusher, so its allocation is no background work.
     start(inner, Class::Flush, provision::run(Rc::clone(inner)));
-    start(inner, Class::Background, sealer::run(Rc::clone(inner)));
+    sealer::start(inner);
     start(inner, Class::Background, retention::run(Rc::clone(inner)));
 }
 
+/// A task of the shard, whose end its end waits for.
 #[track_caller]
-fn start<E: Env>(inner: &Rc<Inner<E>>, class: Class, task: impl Future<Output = ()> + 'static) {
+pub fn start<E: Env>(inner: &Rc<Inner<E>>, class: Class, task: impl Future<Output = ()> + 'static) {
     inner.running.set(inner.running.get() + 1);
     let own = Rc::clone(inner);
     inner.env.spawn(class, async move {

@@ -1,23 +1,26 @@
 //! Seals full segments: writes their index file and lets go of their entries in memory.
 //!
-//! Owns: the move of a segment's index from memory to disk, in segment order, at background priority.
+//! Owns: the move of a segment's index from memory to disk, in segment order: at background priority, and at a higher one when it
+//! falls behind, since all that waits for it is memory.
 //! Invariants: a segment is sealed once all of it is synced; the file is durable before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
 //! it, and a queue that was dropped is not resurrected.
 //! On failure: without room on the disk the segment stays unsealed, its entries stay in memory, and the whole file is
 //! written anew until it fits; any other I/O error latches the shard (the file cannot be trusted to be written later either).
 
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
-use ringmq_io::{Disk, Env};
+use ringmq_io::{Class, Disk, Env};
 
 use crate::entry::Entry;
 use crate::envelope::temporary_name;
 use crate::inner::Inner;
 use crate::key_sort::sorted_keys_below;
+use crate::open;
 use crate::queues::Run;
 use crate::sealed::SealedIndex;
 use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums};
@@ -38,8 +41,27 @@ struct Part {
     drops: u32,
 }
 
-pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
-    let mut number = first_unsealed(&inner);
+/// In the background a saturated core leaves a fiftieth of its time; sealing what it takes in, in small messages, needs a sixth.
+fn class_for(segments_behind: u32) -> Class {
+    match segments_behind {
+        0..=1 => Class::Background,
+        2 => Class::ColdRead,
+        _ => Class::Flush,
+    }
+}
+
+/// The task that seals from now on.
+pub fn start<E: Env>(inner: &Rc<Inner<E>>) {
+    go_on(inner, first_unsealed(inner), Class::Background);
+}
+
+/// Seals from segment `number` on, as a task of that class.
+fn go_on<E: Env>(inner: &Rc<Inner<E>>, number: u32, class: Class) {
+    let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(run(Rc::clone(inner), number, class));
+    open::start(inner, class, task);
+}
+
+async fn run<E: Env>(inner: Rc<Inner<E>>, mut number: u32, class: Class) {
     let mut is_full = false;
     loop {
         let end = inner.segments.base(number + 1);
@@ -48,6 +70,11 @@ pub async fn run<E: Env>(inner: Rc<Inner<E>>) {
             safe.moved().await;
         }
         if inner.is_ending() {
+            return;
+        }
+        let wanted = class_for(inner.segments.number_of(safe.get()) - number);
+        if wanted != class {
+            go_on(&inner, number, wanted);
             return;
         }
         match seal(&inner, number).await {
