@@ -2,8 +2,8 @@
 //!
 //! Owns: the move of a segment's index from memory to disk, in segment order: at background priority, and at a higher one when it
 //! falls behind, since all that waits for it is memory.
-//! Invariants: a segment is sealed once all of it is synced; the file is durable before an entry leaves memory; the file has what the log had at the segment's end, whatever was dropped behind
-//! it, and a queue that was dropped is not resurrected.
+//! Invariants: a segment is sealed once all of it is synced; the file is durable before an entry leaves memory; the file has what the
+//! log had at the segment's end, whatever was dropped behind it, and a queue that was dropped is not resurrected; one task seals.
 //! On failure: without room on the disk the segment stays unsealed, its entries stay in memory, and the whole file is
 //! written anew until it fits; any other I/O error latches the shard (the file cannot be trusted to be written later either).
 

@@ -1,5 +1,5 @@
-//! Topics and groups that clients make, at the same time: one that was acknowledged is there, as it was asked for, and none is there that nobody asked for.
-//! A journal that damage has hit may have lost its end.
+//! Topics and groups that clients make, at the same time: one that was acknowledged is there, as it was asked for, and none is there
+//! that nobody asked for. A journal that damage has hit may have lost its end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

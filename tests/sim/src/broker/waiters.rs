@@ -115,7 +115,8 @@ async fn transact(env: SimEnv, client: Rc<Client<SimEnv>>, waits: SharedWaits) {
     }
 }
 
-/// Everything that is seen so far, compared. Gives those of a kind that were promised and are not there yet, or what the broker refuses.
+/// Everything that is seen so far, compared. Gives those of a kind that were promised and are not there yet, or what the broker
+/// refuses.
 pub async fn look(client: &Client<SimEnv>, waits: &SharedWaits, kind: Kind) -> Result<Vec<u64>, String> {
     let (mut seen, mut is_cut) = (Vec::new(), false);
     for queue in 0..QUEUES {

@@ -5,7 +5,8 @@
 //! - none comes more often than it was sent, and none of a transaction whose commit nobody asked for;
 //! - none comes before its time.
 //!
-//! Damage to the disk may take messages and what says that they are done; then only the last of the three holds, and that nothing is seen that nobody sent.
+//! Damage to the disk may take messages, and what says that they are done: then only the last of the three holds, and that nothing is
+//! seen that nobody asked for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -118,7 +119,8 @@ impl Waits {
         !self.machine.damages().is_empty()
     }
 
-    /// All that is seen of a kind; `is_cut`: retention has taken the first of it. Gives the numbers of those that were promised and are not there.
+    /// All that is seen of a kind; `is_cut`: retention has taken the first of it. Gives the numbers of those that were promised and are
+    /// not there.
     pub fn audit(&mut self, kind: Kind, seen: &[Seen], is_cut: bool) -> Vec<u64> {
         assert!(!is_cut || self.recycles, "{} was cut", kind.topic());
         let mut times: BTreeMap<u64, u32> = BTreeMap::new();
