@@ -322,6 +322,7 @@ mod tests {
         let archive = u32::from_le_bytes(encoded[..4].try_into().unwrap()) as usize;
         write("index", "archive", &encoded[format::PAGE_HEAD..][..archive]);
         let header = IndexHeader {
+            version: format::VERSION,
             id: ID,
             base: 0,
             segment_bytes: 1 << 20,

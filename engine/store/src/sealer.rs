@@ -23,7 +23,7 @@ use crate::key_sort::sorted_keys_below;
 use crate::open;
 use crate::queues::Run;
 use crate::sealed::SealedIndex;
-use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums};
+use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums, VERSION};
 use crate::sealed::write::IndexWriter;
 use crate::shard::QueueRef;
 use crate::sorting::sort_in_turns;
@@ -137,6 +137,7 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
     }
     writer
         .finish(IndexHeader {
+            version: VERSION,
             id: inner.id,
             base,
             segment_bytes: segments.bytes,

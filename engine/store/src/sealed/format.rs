@@ -23,8 +23,9 @@ use crate::entry::{ENTRY_BYTES, Entry};
 use crate::keys::KeyEntry;
 
 const MAGIC: [u8; 8] = *b"RINGMQIX";
-/// 1 had sums of the bytes alone; such a file is made anew as a damaged one is.
-const VERSION: u32 = 2;
+pub const VERSION: u32 = 2;
+/// Its sums are of the bytes alone. It is read as it is: to make all indexes of a large store anew would take its memory.
+const VERSION_WITHOUT_PLACE: u32 = 1;
 const HEADER_USED: usize = 96;
 
 /// What blocks of entries and of keys begin with alike.
@@ -60,6 +61,7 @@ impl Sums {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexHeader {
+    pub version: u32,
     pub id: LogId,
     pub base: u64,
     pub segment_bytes: u64,
@@ -74,7 +76,7 @@ impl IndexHeader {
     pub fn encode(&self) -> [u8; HEADER_USED] {
         let mut out = [0; HEADER_USED];
         out[0..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..12].copy_from_slice(&self.version.to_le_bytes());
         let words = [
             self.id.store_id,
             self.base,
@@ -98,10 +100,12 @@ impl IndexHeader {
         let bytes: &[u8; HEADER_USED] = bytes.first_chunk()?;
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let half = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-        if bytes[0..8] != MAGIC || half(8) != VERSION || half(12) != crc32c::crc32c(&bytes[16..]) {
+        let is_known = [VERSION, VERSION_WITHOUT_PLACE].contains(&half(8));
+        if bytes[0..8] != MAGIC || !is_known || half(12) != crc32c::crc32c(&bytes[16..]) {
             return None;
         }
         Some(Self {
+            version: half(8),
             id: LogId { store_id: word(16), shard: u16::from_le_bytes([bytes[80], bytes[81]]) },
             base: word(24),
             segment_bytes: word(32),
@@ -114,7 +118,10 @@ impl IndexHeader {
     }
 
     pub fn sums(&self) -> Sums {
-        Sums::of(self.id, self.base)
+        match self.version {
+            VERSION_WITHOUT_PLACE => Sums { entries: 0, keys: 0, pages: 0 },
+            _ => Sums::of(self.id, self.base),
+        }
     }
 
     pub fn keys_at(&self) -> Option<usize> {
@@ -277,6 +284,7 @@ mod tests {
         #[test]
         fn headers_round_trip_and_damage_is_seen(words in proptest::array::uniform7(any::<u64>()), shard: u16, bit in 16usize * 8..96 * 8) {
             let header = IndexHeader {
+                version: if shard.is_multiple_of(2) { VERSION } else { VERSION_WITHOUT_PLACE },
                 id: LogId { store_id: words[0], shard },
                 base: words[1],
                 segment_bytes: words[2],
@@ -319,6 +327,18 @@ mod tests {
             prop_assert!(entries(&block, SUMS, first.wrapping_add(1), list.len()).is_none());
             block[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(entries(&block, SUMS, first, list.len()).is_none());
+        }
+
+        #[test]
+        fn a_sum_of_an_old_file_is_of_the_bytes_alone(bytes in proptest::collection::vec(any::<u8>(), BLOCK), base: u64) {
+            let id = LogId { store_id: 7, shard: 1 };
+            let (entries, keys, catalog_bytes, oldest_ms, newest_ms) = (1, 1, 16, 0, 0);
+            let version = VERSION_WITHOUT_PLACE;
+            let header = IndexHeader { version, id, base, segment_bytes: 1 << 20, entries, keys, catalog_bytes, oldest_ms, newest_ms };
+            let sums = IndexHeader::decode(&header.encode()).unwrap().sums();
+            for sum in [sums.entries, sums.keys, sums.pages] {
+                prop_assert_eq!(crc32c::crc32c_append(sum, &bytes), crc32c::crc32c(&bytes));
+            }
         }
 
         #[test]
