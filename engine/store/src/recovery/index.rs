@@ -7,6 +7,7 @@
 //! On failure: a contradiction is [`OpenError::Damaged`] with the position: the log is intact by checksum, so
 //! this is a defect, not rot, and nothing is guessed.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ringmq_io::Env;
@@ -35,9 +36,8 @@ pub struct IndexBuilder {
     pub lost: Vec<LostRange>,
     pub traces: Traces,
     recycled: bool,
-    quarantined_bytes: u64,
-    /// Where damaged ranges begin, in log order.
-    holes: Vec<u64>,
+    /// Damaged ranges, in log order.
+    holes: Vec<Range<u64>>,
 }
 
 /// Whether a sealed index could be used.
@@ -62,35 +62,39 @@ impl IndexBuilder {
             lost: Vec::new(),
             traces: Traces::default(),
             recycled: floor.log_start > 0,
-            quarantined_bytes: 0,
             holes: Vec::new(),
         }
     }
 
     pub fn quarantined(&mut self, start: u64, bytes: u64) {
-        self.quarantined_bytes += bytes;
-        self.holes.push(start);
+        self.holes.push(start..start + bytes);
     }
 
-    fn lost_most(&self) -> u64 {
-        self.quarantined_bytes / MIN_SIZE as u64
+    /// Those that may have what is missing behind the last known message of a queue.
+    fn holes_behind(&self, queue: Option<&Queue>) -> impl Iterator<Item = &Range<u64>> {
+        let known = queue.and_then(|queue| queue.open.last()).map(|entry| entry.position);
+        self.holes.iter().filter(move |hole| known.is_none_or(|known| hole.start > known))
+    }
+
+    /// So many messages of a queue may be missing behind the last known one. Holes before that one do not count: a later open, to
+    /// which a sealed index hides them, has to come to the same.
+    fn lost_most(&self, queue: Option<&Queue>) -> u64 {
+        self.holes_behind(queue).map(|hole| (hole.end - hole.start) / MIN_SIZE as u64).sum()
     }
 
     /// Where what is missing behind the last known message of a queue was: in the first hole behind it. It must be a hole's
     /// segment whose sealed index says so: a later open takes that index and does not see the hole.
     fn gap_position(&self, queue: &Queue, otherwise: u64) -> u64 {
-        let known = queue.open.last().map(|entry| entry.position);
-        let hole = self.holes.iter().find(|hole| known.is_none_or(|known| **hole > known));
-        hole.copied().unwrap_or(otherwise)
+        self.holes_behind(Some(queue)).next().map_or(otherwise, |hole| hole.start)
     }
 
     /// Takes offsets that only damaged ranges have, so that they are given to no other message.
     pub fn keep_traces(&mut self) {
-        let lost_most = self.lost_most();
         for ((topic, queue_id), trace) in std::mem::take(&mut self.traces).0 {
-            let known = self.queues.find(&topic, queue_id);
-            let next = known.map_or(0, |queue| self.queues.get(queue).next());
-            let unknown = known.is_none_or(|queue| is_new(self.queues.get(queue)));
+            let known = self.queues.find(&topic, queue_id).map(|queue| self.queues.get(queue));
+            let next = known.map_or(0, Queue::next);
+            let unknown = known.is_none_or(is_new);
+            let lost_most = self.lost_most(known);
             let from = if unknown && self.recycled { trace.first } else { next };
             // What a flipped bit makes of an offset is not believed.
             if trace.last < from || trace.last - from >= lost_most {
@@ -116,6 +120,16 @@ impl IndexBuilder {
 
     fn contradiction(&self, what: String) -> OpenError {
         OpenError::Damaged { path: self.dir.clone(), what }
+    }
+
+    /// Offset of the next message of a queue; `None` where it may begin anywhere.
+    pub fn next(&self, topic: &str, queue_id: u32) -> Option<u64> {
+        let known = self.queues.find(topic, queue_id).map(|number| self.queues.get(number));
+        match known {
+            Some(queue) if !(is_new(queue) && self.recycled) => Some(queue.next()),
+            None if !self.recycled => Some(0),
+            _ => None,
+        }
     }
 
     /// Takes over a sealed index. All its pages are checked before the first is used.
@@ -211,7 +225,7 @@ impl IndexBuilder {
         let number = self.queues.intern(record.topic, queue_id);
         let expected = self.queues.get(number).next();
         if offset != expected {
-            let lost_most = self.lost_most();
+            let lost_most = self.lost_most(Some(self.queues.get(number)));
             let queue = self.queues.get_mut(number);
             if is_new(queue) && self.recycled {
                 queue.open = EntryLog::starting_at(offset);

@@ -10,6 +10,7 @@
 mod files;
 mod index;
 mod quarantine;
+mod rebuild;
 mod report;
 pub mod source;
 pub mod table;
@@ -173,21 +174,21 @@ impl<E: Env> Walk<'_, E> {
     async fn load_sealed(&mut self, inventory: &Inventory) -> Result<u64, OpenError> {
         for number in &inventory.segments {
             let base = self.segments.base(*number);
-            if base != self.position || !inventory.indexes.contains(number) {
+            let has_index = inventory.indexes.contains(number);
+            let has_next = inventory.indexes.contains(&(number + 1));
+            if base != self.position || !(has_index || has_next) {
                 break;
             }
-            let path = self.segments.path(*number, "idx");
-            let opened = SealedIndex::open(self.env, &path, self.id, base, self.segments.bytes);
-            let sealed = opened.await.map_err(OpenError::io(&path))?;
-            let loaded = match &sealed {
-                Some(sealed) => self.index.load(self.env, sealed, *number).await?,
-                None => Loaded::Damaged,
-            };
-            let (Some(sealed), Loaded::Whole) = (sealed, loaded) else {
-                tracing::error!(path = %path.display(), "sealed index is damaged: it is made anew from its segment");
+            let mut loaded = if has_index { self.load_index(*number).await? } else { None };
+            if loaded.is_none() {
+                let path = self.segments.path(*number, "idx");
+                tracing::error!(path = %path.display(), "sealed index is damaged or missing: it is made anew from its segment");
                 self.report.rebuilt_indexes += 1;
-                break;
-            };
+                if has_next && self.rebuild_index(*number).await? {
+                    loaded = self.load_index(*number).await?;
+                }
+            }
+            let Some(sealed) = loaded else { break };
             self.segments.get(*number).expect("pushed").set_index(sealed);
             self.report.sealed_segments += 1;
             self.position = base + self.segments.bytes;
@@ -196,7 +197,35 @@ impl<E: Env> Walk<'_, E> {
         Ok(self.position)
     }
 
-    /// Indexes behind one that cannot be used are made anew too: a queue's runs must be in order.
+    /// The index of a segment, taken over; `None` if it is damaged.
+    async fn load_index(&mut self, number: u32) -> Result<Option<SealedIndex<E>>, OpenError> {
+        let path = self.segments.path(number, "idx");
+        let base = self.segments.base(number);
+        let opened = SealedIndex::open(self.env, &path, self.id, base, self.segments.bytes);
+        let Some(sealed) = opened.await.map_err(OpenError::io(&path))? else { return Ok(None) };
+        let loaded = self.index.load(self.env, &sealed, number).await?;
+        Ok(matches!(loaded, Loaded::Whole).then_some(sealed))
+    }
+
+    /// Whether the index of a segment could be made anew from it alone.
+    async fn rebuild_index(&mut self, number: u32) -> Result<bool, OpenError> {
+        let segment = self.segments.get(number).expect("pushed");
+        let mut source = self.source(&segment).await?;
+        let base = self.segments.base(number);
+        let contents = rebuild::contents(self.env, &mut source, base).await;
+        self.segments.close_file(&segment);
+        let contents = contents.map_err(OpenError::io(&segment.path))?;
+        let Some(contents) =
+            contents.filter(|contents| contents.follow(|topic, id| self.index.next(topic, id)))
+        else {
+            return Ok(false);
+        };
+        let path = self.segments.path(number, "idx");
+        let written = contents.write(self.env, &path, self.id, base, self.segments.bytes).await;
+        Ok(written.map_err(OpenError::io(&path))?.is_some())
+    }
+
+    /// Indexes behind a segment that has to be scanned are made anew too: a queue's runs must be in order.
     async fn forget_indexes_from(&self, position: u64, inventory: &Inventory) -> Result<(), OpenError> {
         for number in &inventory.indexes {
             if self.segments.base(*number) >= position {

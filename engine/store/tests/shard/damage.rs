@@ -305,6 +305,30 @@ fn a_damaged_sealed_index_is_made_anew_from_its_segment() {
     }
 }
 
+/// A start keeps the entries of what it scans in memory: one index that is damaged, or gone, must not cost those of all segments behind it.
+#[test]
+fn an_index_that_cannot_be_used_is_made_anew_by_itself() {
+    let world = World::new(23);
+    let host = world.host("broker");
+    let config = small_config("/data");
+    let count = 9000;
+    filled(&world, &host, &config, count, true);
+    let sound =
+        reopened(&world, &host, &config, |_env, _shard, report| async move { report.sealed_segments });
+    assert!(sound >= 4, "only {sound} segments are sealed");
+    host.crash(CrashKind::PowerLoss);
+    let whole = host.read_file(segment(0, "idx")).expect("it is sealed");
+    host.damage_file(segment(0, "idx"), 20, b"rotten");
+    host.remove_file(segment(2, "idx"));
+    reopened(&world, &host, &config, move |_env, shard, report| async move {
+        assert_eq!((report.rebuilt_indexes, report.sealed_segments), (2, sound));
+        assert!(report.scanned_segments <= 2, "{report:?}");
+        assert_eq!(read_all(&shard, QUEUE).await.unwrap().len() as u64, count);
+        assert_eq!(shard.stats().mended_blocks, 0);
+    });
+    assert!(host.read_file(segment(0, "idx")).expect("made anew") == whole, "not as it was sealed");
+}
+
 #[test]
 fn a_rotten_record_in_a_sealed_segment_is_left_out() {
     let world = World::new(11);
