@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_lite::FutureExt;
 use futures_lite::future::zip;
 use ringmq_io::limits::{FLUSH_COPY_BYTES_MAX, FLUSH_EARLY_RING_SHARE, FLUSH_GROUP_BYTES_MAX};
-use ringmq_io::{AlignedBuf, BLOCK, Env, File};
+use ringmq_io::{AlignedBuf, BLOCK, Env, File, Region};
 
 use crate::inner::{Inner, add};
 use crate::segments::FileOf;
@@ -139,7 +139,9 @@ async fn segment_for<E: Env>(inner: &Inner<E>, position: u64) -> Option<FileOf<E
 }
 
 fn copy_of<E: Env>(inner: &Inner<E>, from: u64, to: u64) -> AlignedBuf {
-    inner.ring.read(from, (to - from) as usize, AlignedBuf::copy_of)
+    // The block that a start has put there for this is no reader's.
+    let place = inner.ring.place(from, (to - from) as usize);
+    inner.ring.region().with(place, AlignedBuf::copy_of)
 }
 
 /// Whole blocks from the ring, the last one from a copy.

@@ -89,12 +89,13 @@ pub async fn open<E: Env>(
             Some(region) => region,
             None => map_new_ring(env, &new).await?,
         };
-        let floor = load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
+        load_last_block(env, &segments, &region, new.ring_bytes, recovered.end).await?;
         if let Some(old) = state.filter(|old| old.ring_path != new.ring_path && origin == Origin::Here) {
             remove_if_there(env, &old.ring_path).await?;
         }
         ring::write_header(&region, own);
-        Ring::new(region, new.ring_bytes, floor, recovered.end, 0)
+        // What is before the end is read from segments, where it is checked: a write that went elsewhere may have taken it.
+        Ring::new(region, new.ring_bytes, recovered.end, recovered.end, 0)
     };
     recovered.report.epoch = new.epoch;
     recovered.report.phases.begin = begin;
@@ -196,14 +197,14 @@ async fn remove_if_there<E: Env>(env: &E, path: &Path) -> Result<(), OpenError> 
     }
 }
 
-/// The block that the next segment write begins with must be in the ring. Gives its position.
+/// The block that the next segment write begins with must be in the ring.
 async fn load_last_block<E: Env>(
     env: &E,
     segments: &Segments<E>,
     region: &RegionOf<E>,
     ring_bytes: u64,
     end: u64,
-) -> Result<u64, OpenError> {
+) -> Result<(), OpenError> {
     let start = end - end % BLOCK as u64;
     if start < end {
         let number = segments.number_of(start);
@@ -215,7 +216,7 @@ async fn load_last_block<E: Env>(
         let at = HEADER_BLOCK + (start % ring_bytes) as usize;
         region.with_mut(at..at + bytes.len(), |out| out.copy_from_slice(&bytes));
     }
-    Ok(start)
+    Ok(())
 }
 
 fn assemble<E: Env>(

@@ -92,6 +92,15 @@ pub fn hits(host: &Host, data: &Path, shard: u16, segment_bytes: u64) -> Hits {
             shard.scanned(*number, ranges, &mut hits);
         }
     }
+    // A write that went elsewhere while a start wrote what only the ring had: the start writes the block again, as it reads it, and from
+    // then on it is what it was meant to be.
+    for damage in host.damages() {
+        let end = damage.offset + damage.len;
+        if let Some(number) = shard.files.segment(&damage.path, &dir, segment_bytes) {
+            let base = number * segment_bytes;
+            hits.bytes.push(base + damage.offset..base + end);
+        }
+    }
     hits.lost.extend(hits.bytes.iter().cloned());
     for (number, ranges) in shard.files.indexes.iter().filter(|(_, ranges)| !ranges.is_empty()) {
         shard.index(*number, ranges, &mut hits);
@@ -100,6 +109,13 @@ pub fn hits(host: &Host, data: &Path, shard: u16, segment_bytes: u64) -> Hits {
 }
 
 impl Files {
+    /// The number of a segment that is there.
+    fn segment(&self, path: &Path, dir: &Path, segment_bytes: u64) -> Option<u64> {
+        let is_one = path.parent() == Some(dir) && path.extension()? == "seg";
+        let base = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok().filter(|_| is_one)?;
+        Some(base / segment_bytes).filter(|number| self.segments.contains_key(number))
+    }
+
     fn of(
         &mut self,
         path: &Path,
