@@ -22,6 +22,8 @@
 
 use ringmq_wire::message;
 
+use crate::entry::Entry;
+
 pub const HEADER_BYTES: usize = 64;
 pub const ALIGN: u64 = 64;
 pub const MAGIC: u32 = u32::from_le_bytes(*b"RMQB");
@@ -92,6 +94,13 @@ pub struct Slot {
     pub size: u32,
     pub crc: u32,
     pub tags_code: i64,
+}
+
+impl Slot {
+    /// The index entry of its record.
+    pub fn entry(&self, position: u64, store_time_ms: i64) -> Entry {
+        Entry { position, tags_code: self.tags_code, store_time_ms, size: self.size, crc: self.crc }
+    }
 }
 
 /// Bytes that a batch of `records` records and `body` bytes takes.

@@ -157,7 +157,7 @@ pub fn index(bytes: &[u8]) {
     header.truncate(96);
     let _ = IndexHeader::decode(&header);
     put(&mut header, 0, b"RINGMQIX");
-    put(&mut header, 8, &2u32.to_le_bytes());
+    put(&mut header, 8, &format::VERSION.to_le_bytes());
     put(&mut header, 82, &[0; 14]);
     let crc = crc32c::crc32c(&header[16..]);
     put(&mut header, 12, &crc.to_le_bytes());

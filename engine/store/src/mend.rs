@@ -272,13 +272,7 @@ impl Sought {
             };
             let at = (start + within) as usize;
             if let Some(block) = self.entries.get_mut(&(at / ENTRIES_PER_BLOCK)) {
-                block[at % ENTRIES_PER_BLOCK] = Some(Entry {
-                    position,
-                    tags_code: slot.tags_code,
-                    store_time_ms: record.store_timestamp,
-                    size: slot.size,
-                    crc: slot.crc,
-                });
+                block[at % ENTRIES_PER_BLOCK] = Some(slot.entry(position, record.store_timestamp));
             }
         }
     }

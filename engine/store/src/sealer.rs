@@ -23,7 +23,7 @@ use crate::key_sort::sorted_keys_below;
 use crate::open;
 use crate::queues::Run;
 use crate::sealed::SealedIndex;
-use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums, VERSION};
+use crate::sealed::format::{Drop, Page, Row};
 use crate::sealed::write::IndexWriter;
 use crate::shard::QueueRef;
 use crate::sorting::sort_in_turns;
@@ -113,9 +113,8 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
     let (base, end) = (segments.base(number), segments.base(number + 1));
     let segment = segments.get(number).expect("an unsealed segment is not recycled");
     let path = segments.path(number, "idx");
-    let mut writer = IndexWriter::create(&inner.env, &path, Sums::of(inner.id, base)).await?;
+    let mut writer = IndexWriter::create(&inner.env, &path, inner.id, base, segments.bytes).await?;
     let mut parts = parts_below(inner, end).await;
-    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
     for part in &mut parts {
         part.start = writer.next_entry();
         let mut offset = part.first;
@@ -123,8 +122,6 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
             let piece = copy_entries(inner, part, offset);
             assert!(!piece.is_empty(), "a part's entries are dense");
             offset += piece.len() as u64;
-            oldest = piece.iter().map(|e| e.store_time_ms).min().unwrap_or(oldest).min(oldest);
-            newest = piece.iter().map(|e| e.store_time_ms).max().unwrap_or(newest).max(newest);
             writer.entries(&piece).await?;
         }
     }
@@ -132,22 +129,7 @@ async fn seal<E: Env>(inner: &Inner<E>, number: u32) -> io::Result<()> {
     writer.keys(&keys).await?;
     drop(keys);
     write_catalog(inner, &mut writer, &parts, end).await?;
-    if newest == i64::MIN {
-        (oldest, newest) = (inner.env.now_ms(), inner.env.now_ms());
-    }
-    writer
-        .finish(IndexHeader {
-            version: VERSION,
-            id: inner.id,
-            base,
-            segment_bytes: segments.bytes,
-            entries: 0,
-            keys: 0,
-            catalog_bytes: 0,
-            oldest_ms: oldest,
-            newest_ms: newest,
-        })
-        .await?;
+    writer.finish().await?;
     let index = SealedIndex::open(&inner.env, &path, inner.id, base, segments.bytes).await?;
     segment
         .set_index(index.ok_or_else(|| io::Error::other("an index reads back other than it was written"))?);
@@ -221,25 +203,17 @@ async fn write_catalog<E: Env>(
         .filter(|drop| drop.position < end)
         .map(|drop| Drop { position: drop.position, topic: drop.topic.to_string() })
         .collect();
-    for chunk in drops.chunks(STORE_ITEMS_PER_TURN) {
-        writer.page(&Page { drops: chunk.to_vec(), ..Page::default() }).await?;
-    }
+    writer.drops(&drops).await?;
     for chunk in parts.chunks(STORE_ITEMS_PER_TURN) {
-        let mut page = Page::default();
-        for part in chunk {
+        let page = {
             let queues = inner.queues.borrow();
-            let queue = queues.get(part.queue);
-            if page.topics.last().is_none_or(|last| **last != *queue.topic) {
-                page.topics.push(queue.topic.to_string());
-            }
-            page.rows.push(Row {
-                topic: page.topics.len() as u32 - 1,
-                queue_id: queue.id,
-                first_offset: part.first,
-                start: u32::try_from(part.start).expect("a segment has fewer than 2^32 messages"),
-                count: part.count as u32,
-            });
-        }
+            Page::of_rows(chunk.iter().map(|part| {
+                let queue = queues.get(part.queue);
+                let start = u32::try_from(part.start).expect("a segment has fewer than 2^32 messages");
+                let (first_offset, count) = (part.first, part.count as u32);
+                (&*queue.topic, Row { topic: 0, queue_id: queue.id, first_offset, start, count })
+            }))
+        };
         writer.page(&page).await?;
     }
     Ok(())

@@ -111,9 +111,8 @@ pub fn hits(host: &Host, data: &Path, shard: u16, segment_bytes: u64) -> Hits {
 impl Files {
     /// The number of a segment that is there.
     fn segment(&self, path: &Path, dir: &Path, segment_bytes: u64) -> Option<u64> {
-        let is_one = path.parent() == Some(dir) && path.extension()? == "seg";
-        let base = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok().filter(|_| is_one)?;
-        Some(base / segment_bytes).filter(|number| self.segments.contains_key(number))
+        let (number, extension) = file(path, dir, segment_bytes)?;
+        (extension == "seg" && self.segments.contains_key(&number)).then_some(number)
     }
 
     fn of(
@@ -122,14 +121,19 @@ impl Files {
         dir: &Path,
         segment_bytes: u64,
     ) -> Option<(u64, &mut BTreeMap<u64, Ranges>)> {
-        let inside = path.parent() == Some(dir);
-        let base = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok().filter(|_| inside)?;
-        match path.extension()?.to_str()? {
-            "seg" => Some((base / segment_bytes, &mut self.segments)),
-            "idx" => Some((base / segment_bytes, &mut self.indexes)),
+        match file(path, dir, segment_bytes)? {
+            (number, "seg") => Some((number, &mut self.segments)),
+            (number, "idx") => Some((number, &mut self.indexes)),
             _ => None,
         }
     }
+}
+
+/// The number of the segment that a file of a shard is of, and what it is.
+fn file<'p>(path: &'p Path, dir: &Path, segment_bytes: u64) -> Option<(u64, &'p str)> {
+    let inside = path.parent() == Some(dir);
+    let base = u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok().filter(|_| inside)?;
+    Some((base / segment_bytes, path.extension()?.to_str()?))
 }
 
 fn word(bytes: &[u8], at: u64) -> u64 {

@@ -32,6 +32,15 @@ pub(crate) enum Data {
     Memory(Rc<Memory>),
 }
 
+impl Data {
+    fn copied(&self) -> Self {
+        match self {
+            Self::Blocks(blocks) => Self::Blocks(blocks.clone()),
+            Self::Memory(memory) => Self::Memory(Rc::new(memory.detached())),
+        }
+    }
+}
+
 impl Inode {
     pub fn len(&self) -> u64 {
         match &*self.data.borrow() {
@@ -466,10 +475,7 @@ impl Fs {
         let mut copies: BTreeMap<u64, Rc<Inode>> = BTreeMap::new();
         let mut copied = |inode: &Rc<Inode>| {
             let copy = || {
-                let data = match &*inode.data.borrow() {
-                    Data::Blocks(blocks) => Data::Blocks(blocks.clone()),
-                    Data::Memory(memory) => Data::Memory(Rc::new(memory.detached())),
-                };
+                let data = inode.data.borrow().copied();
                 Rc::new(Inode { id: inode.id, data: RefCell::new(data) })
             };
             copies.entry(inode.id).or_insert_with(copy).clone()
@@ -514,14 +520,10 @@ impl Fs {
 
     pub fn copy_durably(&self, from: &Path, to: &Path) -> bool {
         let Ok(inode) = self.lookup(from) else { return false };
-        let data = match &*inode.data.borrow() {
-            Data::Blocks(blocks) => {
-                let mut blocks = blocks.clone();
-                blocks.settle();
-                Data::Blocks(blocks)
-            }
-            Data::Memory(memory) => Data::Memory(Rc::new(memory.detached())),
-        };
+        let mut data = inode.data.borrow().copied();
+        if let Data::Blocks(blocks) = &mut data {
+            blocks.settle();
+        }
         let cleared = self.lookup(to).is_err() || self.remove(to).is_ok();
         let copied = cleared && self.create(to, data).is_ok();
         copied && split(to).is_ok_and(|(dir, _)| self.sync_dir(&dir).is_ok())

@@ -250,13 +250,7 @@ impl IndexBuilder {
         for key in Keys::read(record.properties).iter() {
             self.keys.push(KeyEntry { hash: queue.topic_hash.key(key), position });
         }
-        queue.open.push(Entry {
-            position,
-            tags_code: slot.tags_code,
-            store_time_ms: record.store_timestamp,
-            size: slot.size,
-            crc: slot.crc,
-        });
+        queue.open.push(slot.entry(position, record.store_timestamp));
         self.records += 1;
         Ok(())
     }

@@ -17,6 +17,7 @@ pub mod table;
 mod traces;
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -221,8 +222,10 @@ impl<E: Env> Walk<'_, E> {
             return Ok(false);
         };
         let path = self.segments.path(number, "idx");
-        let written = contents.write(self.env, &path, self.id, base, self.segments.bytes).await;
-        Ok(written.map_err(OpenError::io(&path))?.is_some())
+        match contents.write(self.env, &path, self.id, base, self.segments.bytes).await {
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(false),
+            written => written.map(|()| true).map_err(OpenError::io(&path)),
+        }
     }
 
     /// Indexes behind a segment that has to be scanned are made anew too: a queue's runs must be in order.

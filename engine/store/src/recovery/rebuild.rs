@@ -4,11 +4,11 @@
 //! scanned, and the entries of all of them kept in memory until they are sealed again: more than a large store's machine has.
 //! Invariants: memory is what one segment has; what is written is what sealing wrote. All batches of the segment are there (the next one
 //! would not be sealed otherwise, and each is checked), and their offsets go on where those of the segments before end.
-//! On failure: `None` where the segment alone does not say it all: damage, holes, offsets that do not follow, no room for the file. Then
-//! recovery scans from it on. The error is the device's.
+//! On failure: no contents where the segment alone does not say it all (damage, holes, offsets that do not follow): then, and where there
+//! is no room for the file, recovery scans from it on. The error is the device's.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use ringmq_io::limits::STORE_ITEMS_PER_TURN;
@@ -19,7 +19,7 @@ use super::source::{Checked, SegmentSource};
 use crate::batch::{Control, HEADER_BYTES, Header, Kind, LogId, Slot};
 use crate::entry::Entry;
 use crate::keys::{KeyEntry, Keys, TopicHash};
-use crate::sealed::format::{Drop, IndexHeader, Page, Row, Sums, VERSION};
+use crate::sealed::format::{Drop, Page, Row};
 use crate::sealed::write::IndexWriter;
 use crate::sorting::sort_in_turns;
 use crate::walk::{Piece, walk};
@@ -91,13 +91,7 @@ impl Contents {
         }
         let queue_id = u32::try_from(record.queue_id).ok()?;
         let part = topic.queues.entry(queue_id).or_insert(Part { first: offset, entries: Vec::new() });
-        part.entries.push(Entry {
-            position,
-            tags_code: slot.tags_code,
-            store_time_ms: record.store_timestamp,
-            size: slot.size,
-            crc: slot.crc,
-        });
+        part.entries.push(slot.entry(position, record.store_timestamp));
         (offset == part.first + part.entries.len() as u64 - 1).then_some(())
     }
 
@@ -112,7 +106,7 @@ impl Contents {
         })
     }
 
-    /// Writes the index of the segment at `base`. `None`: there is no room for it.
+    /// Writes the index of the segment at `base`.
     pub async fn write<E: Env>(
         self,
         env: &E,
@@ -120,69 +114,25 @@ impl Contents {
         id: LogId,
         base: u64,
         segment_bytes: u64,
-    ) -> io::Result<Option<()>> {
-        match self.write_all(env, path, id, base, segment_bytes).await {
-            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(None),
-            outcome => outcome.map(Some),
-        }
-    }
-
-    async fn write_all<E: Env>(
-        self,
-        env: &E,
-        path: &Path,
-        id: LogId,
-        base: u64,
-        segment_bytes: u64,
     ) -> io::Result<()> {
-        let mut writer = IndexWriter::create(env, path, Sums::of(id, base)).await?;
-        let (mut rows, mut oldest_ms, mut newest_ms) = (Vec::new(), i64::MAX, i64::MIN);
+        let mut writer = IndexWriter::create(env, path, id, base, segment_bytes).await?;
+        let mut rows = Vec::new();
         for (name, topic) in &self.topics {
             for (queue_id, part) in &topic.queues {
                 let start =
                     u32::try_from(writer.next_entry()).expect("a segment has fewer than 2^32 messages");
-                let count = part.entries.len() as u32;
-                rows.push((
-                    name,
-                    Row { topic: 0, queue_id: *queue_id, first_offset: part.first, start, count },
-                ));
+                let (queue_id, first_offset, count) = (*queue_id, part.first, part.entries.len() as u32);
+                rows.push((name.as_str(), Row { topic: 0, queue_id, first_offset, start, count }));
                 for entries in part.entries.chunks(STORE_ITEMS_PER_TURN) {
-                    for entry in entries {
-                        oldest_ms = oldest_ms.min(entry.store_time_ms);
-                        newest_ms = newest_ms.max(entry.store_time_ms);
-                    }
                     writer.entries(entries).await?;
                 }
             }
         }
         writer.keys(&sort_in_turns(env, self.keys, Ord::cmp).await).await?;
-        for drops in self.drops.chunks(STORE_ITEMS_PER_TURN) {
-            writer.page(&Page { drops: drops.to_vec(), ..Page::default() }).await?;
-        }
+        writer.drops(&self.drops).await?;
         for rows in rows.chunks(STORE_ITEMS_PER_TURN) {
-            let mut page = Page::default();
-            for (name, row) in rows {
-                if page.topics.last() != Some(*name) {
-                    page.topics.push((*name).clone());
-                }
-                page.rows.push(Row { topic: page.topics.len() as u32 - 1, ..*row });
-            }
-            writer.page(&page).await?;
+            writer.page(&Page::of_rows(rows.iter().copied())).await?;
         }
-        if rows.is_empty() {
-            (oldest_ms, newest_ms) = (env.now_ms(), env.now_ms());
-        }
-        let header = IndexHeader {
-            version: VERSION,
-            id,
-            base,
-            segment_bytes,
-            entries: 0,
-            keys: 0,
-            catalog_bytes: 0,
-            oldest_ms,
-            newest_ms,
-        };
-        writer.finish(header).await
+        writer.finish().await
     }
 }

@@ -168,6 +168,18 @@ pub struct Drop {
 }
 
 impl Page {
+    /// Rows by the names of their topics, in the index's order; the rows' own `topic` is filled in.
+    pub fn of_rows<'a>(rows: impl Iterator<Item = (&'a str, Row)>) -> Self {
+        let mut page = Self::default();
+        for (name, row) in rows {
+            if page.topics.last().is_none_or(|last| last != name) {
+                page.topics.push(name.to_owned());
+            }
+            page.rows.push(Row { topic: page.topics.len() as u32 - 1, ..row });
+        }
+        page
+    }
+
     /// The page with its head and padding.
     pub fn encode(&self, sums: Sums) -> Vec<u8> {
         let archive = rkyv::to_bytes::<rkyv::rancor::Error>(self).expect("a page has no failing part");

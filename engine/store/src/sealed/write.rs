@@ -7,11 +7,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ringmq_io::limits::STORE_ITEMS_PER_TURN;
 use ringmq_io::{AlignedBuf, BLOCK, Disk, Env, File};
 
 use super::format::{
-    ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, Sums, encode_entry, encode_keys, seal_entries,
+    Drop, ENTRIES_PER_BLOCK, IndexHeader, KEYS_PER_BLOCK, Page, Sums, VERSION, encode_entry, encode_keys,
+    seal_entries,
 };
+use crate::batch::LogId;
 use crate::entry::Entry;
 use crate::envelope::{create_anew, temporary_name};
 use crate::keys::KeyEntry;
@@ -26,6 +29,8 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 pub struct IndexWriter<E: Env> {
     env: E,
     path: PathBuf,
+    /// With what was written so far.
+    header: IndexHeader,
     sums: Sums,
     file: FileOf<E>,
     buffer: AlignedBuf,
@@ -33,39 +38,48 @@ pub struct IndexWriter<E: Env> {
     written: u64,
     /// Entries of the block at `used` that is not full yet.
     in_block: usize,
-    entry_count: u64,
-    key_count: u64,
-    catalog_bytes: u64,
 }
 
 impl<E: Env> IndexWriter<E> {
-    pub async fn create(env: &E, path: &Path, sums: Sums) -> io::Result<Self> {
+    /// For the segment of `segment_bytes` at `base`.
+    pub async fn create(env: &E, path: &Path, id: LogId, base: u64, segment_bytes: u64) -> io::Result<Self> {
+        let header = IndexHeader {
+            version: VERSION,
+            id,
+            base,
+            segment_bytes,
+            entries: 0,
+            keys: 0,
+            catalog_bytes: 0,
+            oldest_ms: i64::MAX,
+            newest_ms: i64::MIN,
+        };
         let file = create_anew(env.disk(), &temporary_name(path)).await?;
         Ok(Self {
             env: env.clone(),
             path: path.into(),
-            sums,
+            sums: header.sums(),
+            header,
             file,
             buffer: AlignedBuf::zeroed(BUFFER),
             used: 0,
             written: BLOCK as u64,
             in_block: 0,
-            entry_count: 0,
-            key_count: 0,
-            catalog_bytes: 0,
         })
     }
 
     /// Index that the next entry gets.
     pub fn next_entry(&self) -> u64 {
-        self.entry_count
+        self.header.entries
     }
 
     pub async fn entries(&mut self, entries: &[Entry]) -> io::Result<()> {
         for entry in entries {
             encode_entry(&mut self.buffer[self.used..][..BLOCK], self.in_block, entry);
             self.in_block += 1;
-            self.entry_count += 1;
+            self.header.entries += 1;
+            self.header.oldest_ms = self.header.oldest_ms.min(entry.store_time_ms);
+            self.header.newest_ms = self.header.newest_ms.max(entry.store_time_ms);
             if self.in_block == ENTRIES_PER_BLOCK {
                 self.entry_block().await?;
             }
@@ -75,7 +89,7 @@ impl<E: Env> IndexWriter<E> {
 
     async fn entry_block(&mut self) -> io::Result<()> {
         let count = std::mem::take(&mut self.in_block);
-        let first = self.entry_count - count as u64;
+        let first = self.header.entries - count as u64;
         seal_entries(&mut self.buffer[self.used..][..BLOCK], self.sums, first, count);
         self.advance(BLOCK).await
     }
@@ -87,8 +101,8 @@ impl<E: Env> IndexWriter<E> {
         }
         for chunk in keys.chunks(KEYS_PER_BLOCK) {
             let used = self.used;
-            encode_keys(&mut self.buffer[used..used + BLOCK], self.sums, self.key_count, chunk);
-            self.key_count += chunk.len() as u64;
+            encode_keys(&mut self.buffer[used..used + BLOCK], self.sums, self.header.keys, chunk);
+            self.header.keys += chunk.len() as u64;
             self.advance(BLOCK).await?;
         }
         Ok(())
@@ -97,7 +111,7 @@ impl<E: Env> IndexWriter<E> {
     /// The next page of the catalog. After the keys.
     pub async fn page(&mut self, page: &Page) -> io::Result<()> {
         let bytes = page.encode(self.sums);
-        self.catalog_bytes += bytes.len() as u64;
+        self.header.catalog_bytes += bytes.len() as u64;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let now = rest.len().min(self.buffer.len() - self.used);
@@ -135,21 +149,25 @@ impl<E: Env> IndexWriter<E> {
         Ok(())
     }
 
-    /// Writes the header and puts the file in its place, durable. Counts in `header` are filled in here.
-    pub async fn finish(mut self, header: IndexHeader) -> io::Result<()> {
-        assert!(self.sums == header.sums(), "another segment's index");
+    /// The topics that were dropped in the segment. Before the rows of the catalog.
+    pub async fn drops(&mut self, drops: &[Drop]) -> io::Result<()> {
+        for drops in drops.chunks(STORE_ITEMS_PER_TURN) {
+            self.page(&Page { drops: drops.to_vec(), ..Page::default() }).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the header and puts the file in its place, durable.
+    pub async fn finish(mut self) -> io::Result<()> {
         assert!(self.in_block == 0, "keys come between entries and catalog");
         if self.used > 0 {
             self.drain().await?;
         }
-        let header = IndexHeader {
-            entries: self.entry_count,
-            keys: self.key_count,
-            catalog_bytes: self.catalog_bytes,
-            ..header
-        };
-        assert_eq!(header.file_bytes().map(|bytes| bytes as u64), Some(self.written));
-        self.file.write_at(0, AlignedBuf::copy_of(&header.encode())).await?;
+        if self.header.entries == 0 {
+            (self.header.oldest_ms, self.header.newest_ms) = (self.env.now_ms(), self.env.now_ms());
+        }
+        assert_eq!(self.header.file_bytes().map(|bytes| bytes as u64), Some(self.written));
+        self.file.write_at(0, AlignedBuf::copy_of(&self.header.encode())).await?;
         self.file.sync().await?;
         let disk = self.env.disk();
         disk.rename(&temporary_name(&self.path), &self.path).await?;

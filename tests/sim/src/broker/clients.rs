@@ -61,6 +61,11 @@ pub fn connect(env: &SimEnv, addr: SocketAddr, counters: &Rc<Counters>) -> Rc<Cl
     Rc::new(Client::new(env, addr, Rc::new(NoRequests), config))
 }
 
+/// Of the world, not of this process; it counts milliseconds that are over.
+pub fn now(env: &SimEnv) -> Duration {
+    Duration::from_millis((env.now_ms() - EPOCH_MS) as u64 + 1)
+}
+
 /// Sends and pulls for as long as the process lives.
 pub async fn run(env: SimEnv, addr: SocketAddr, known: Known) {
     let Known { books, waits, settings } = known;
@@ -103,8 +108,7 @@ pub async fn send(env: &SimEnv, client: &Client<SimEnv>, books: &SharedBooks, tr
         if command.code == response_code::SUCCESS {
             let field = |name| command.ext.get_i64(name).expect("a number in the answer");
             assert_eq!(field("queueId"), queue as i64, "the answer to another request");
-            // Of the world, not of this process; it counts milliseconds that are over.
-            let now = Duration::from_millis((env.now_ms() - EPOCH_MS) as u64 + 1);
+            let now = now(env);
             let offset = field("queueOffset") as u64;
             let place = command.ext.get("msgId").expect("an id in the answer");
             let (_, physical) = decode_offset_id(place).expect("the id of a place");

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmq_io::{Class, Env};
-use ringmq_simenv::{EPOCH_MS, SimEnv};
+use ringmq_simenv::SimEnv;
 use ringmq_transport::Client;
 use ringmq_wire::code::{request_code, response_code};
+use ringmq_wire::message::sys_flag;
 use ringmq_wire::message_id::decode_offset_id;
 
 use super::books::body;
-use super::clients::{SEND_TIMEOUT, connect, read_all};
+use super::clients::{SEND_TIMEOUT, connect, now, read_all};
 use super::plan::QUEUES;
 use super::waits::{Kind, Waits};
 use super::wire::{self, Message, property};
@@ -25,15 +26,6 @@ const PRODUCERS: usize = 2;
 const SEND_TRIES: u32 = 2;
 /// Longest delay.
 const DELAY_MAX_MS: u64 = 1500;
-/// MessageSysFlag.TRANSACTION_PREPARED_TYPE, TRANSACTION_COMMIT_TYPE and TRANSACTION_ROLLBACK_TYPE.
-const PREPARED: i32 = 1 << 2;
-const COMMIT: &str = "8";
-const ROLLBACK: &str = "12";
-
-/// The milliseconds that are over, of the world and not of this process.
-fn now(env: &SimEnv) -> Duration {
-    Duration::from_millis((env.now_ms() - EPOCH_MS) as u64 + 1)
-}
 
 /// Sends for as long as the process lives.
 pub fn run(env: &SimEnv, addr: SocketAddr, waits: &SharedWaits) {
@@ -84,14 +76,14 @@ async fn transact(env: SimEnv, client: Rc<Client<SimEnv>>, waits: SharedWaits) {
             topic: Kind::Transaction.topic(),
             queue: env.random() as usize % QUEUES,
             properties: &(property("TRAN_MSG", "true") + &property("PGROUP", wire::PRODUCERS)),
-            sys_flag: PREPARED,
+            sys_flag: sys_flag::TRANSACTION_PREPARED,
             body: &body(number),
         };
         let Ok(half) = wire::send(&client, &message, SEND_TIMEOUT).await else { continue };
         let half = half.command();
         let fate = match env.random() % 3 {
-            0 => ROLLBACK,
-            _ => COMMIT,
+            0 => sys_flag::TRANSACTION_ROLLBACK,
+            _ => sys_flag::TRANSACTION_COMMIT,
         };
         if half.code != response_code::SUCCESS || env.random().is_multiple_of(4) {
             continue;
@@ -103,10 +95,11 @@ async fn transact(env: SimEnv, client: Rc<Client<SimEnv>>, waits: SharedWaits) {
             ("producerGroup", wire::PRODUCERS),
             ("tranStateTableOffset", offset),
             ("commitLogOffset", &physical),
-            ("commitOrRollback", fate),
+            ("commitOrRollback", &fate.to_string()),
             ("fromTransactionCheck", "false"),
         ];
-        let since = (fate == COMMIT).then(|| waits.borrow_mut().asking(Kind::Transaction, number));
+        let since = (fate == sys_flag::TRANSACTION_COMMIT)
+            .then(|| waits.borrow_mut().asking(Kind::Transaction, number));
         let ended = wire::ask(&client, request_code::END_TRANSACTION, &fields, &[], SEND_TIMEOUT).await;
         let is_ended = ended.is_ok_and(|answer| answer.command().code == response_code::SUCCESS);
         if let Some(since) = since.filter(|_| is_ended) {
